@@ -1,0 +1,1 @@
+//! OpenVINO: devices, models and pools of inference requests.

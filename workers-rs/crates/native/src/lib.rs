@@ -1,0 +1,1 @@
+//! The Python extension npufleet._native: client and worker, thin.

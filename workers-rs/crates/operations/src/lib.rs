@@ -1,0 +1,1 @@
+//! Signal operations, one pure function per file.

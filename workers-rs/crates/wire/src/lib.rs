@@ -1,0 +1,1 @@
+//! What every process agrees on: frames, subjects, headers, error kinds, the contract.

@@ -1,0 +1,1 @@
+//! A worker: take, admit, batch, execute, reply, drain.
