@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,8 +76,10 @@ def install_pure(project: dict) -> None:
 
 def main() -> None:
     """Create the environment, then bring dependencies and the package up to date."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this script meets the machine before pip does
         sys.exit(f"npufleet needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    import tomllib  # here, so that an older Python gets the message above
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     if not PYTHON.exists():
         run(sys.executable, "-m", "venv", VENV)
