@@ -96,9 +96,7 @@ def main() -> None:
         else:
             install_pure(project)
     if not compiled:
-        print(
-            "no Rust toolchain here: npufleet runs on Python workers only (install Rust from rustup.rs for the compiled core)"
-        )
+        print("no Rust toolchain here: npufleet runs on Python workers only (rustup.rs has one)")
     STAMP.write_text(f"{dependencies} {package}\n")
 
 

@@ -1,0 +1,74 @@
+"""The measured Python program: awaits calls with a number in flight for some seconds, prints one JSON object.
+
+Run as a process of its own for every sample, so that each starts with a fresh event loop and its own environment.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+
+from npufleet import AsyncFleet
+
+WARM_UP_S = 0.3
+
+
+def work(fleet: AsyncFleet, arguments: argparse.Namespace) -> Callable[[], Awaitable[Any]]:
+    """The call to repeat; inputs are made once."""
+    if arguments.operation == "echo":
+        tensors = {"x": np.arange(arguments.bytes // 8, dtype=np.float64)}
+        return lambda: fleet.call("echo", tensors)
+    if arguments.operation == "fft":
+        samples = np.random.default_rng(1).standard_normal(arguments.points)
+        return lambda: fleet.fft(samples)
+    inputs = dict(np.load(arguments.inputs))
+    return lambda: fleet.infer(arguments.model, inputs)
+
+
+async def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    """Calls per second and latency percentiles, in microseconds, after a warm-up."""
+    latencies_ns: list[int] = []
+    clock = time.perf_counter_ns
+    async with AsyncFleet.connect(arguments.url, transport=arguments.transport) as fleet:
+        call = work(fleet, arguments)
+
+        async def awaiter(until: int) -> None:
+            while (started := clock()) < until:
+                await call()
+                latencies_ns.append(clock() - started)
+
+        async def flight(seconds: float) -> float:
+            started = clock()
+            until = started + int(seconds * 1e9)
+            await asyncio.gather(*(awaiter(until) for _ in range(arguments.in_flight)))
+            return (clock() - started) / 1e9
+
+        await flight(WARM_UP_S)
+        latencies_ns.clear()
+        elapsed = await flight(arguments.seconds)
+    p50, p99 = np.percentile(latencies_ns, [50, 99]) / 1000
+    return {"rate": len(latencies_ns) / elapsed, "p50_us": float(p50), "p99_us": float(p99)}
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--transport", choices=["native", "pure"], required=True)
+    parser.add_argument("--operation", choices=["echo", "fft", "infer"], default="echo")
+    parser.add_argument("--bytes", type=int, default=128)
+    parser.add_argument("--points", type=int, default=1024)
+    parser.add_argument("--model")
+    parser.add_argument("--inputs", help="an .npz file with the model's inputs")
+    parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    json.dump(asyncio.run(measure(parser.parse_args())), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
