@@ -3,6 +3,9 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ def figure(
     return Figure(name, value, unit, floor_value, ratio, target, met, samples)
 
 
-def interleave[T](contenders: dict[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
+def interleave(contenders: dict[str, Callable[[], Sample]], repeats: int) -> dict[str, list[Sample]]:
     """Run every contender once per round, `repeats` rounds."""
-    samples: dict[str, list[T]] = {name: [] for name in contenders}
+    samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
             samples[name].append(run())

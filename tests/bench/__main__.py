@@ -1,0 +1,55 @@
+"""Run the benchmarks: `python -m tests.bench [group ...] [--quick]`."""
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import calls, inference, startup, transform
+from tests.bench.figure import Figure
+from tests.bench.stand import OUT, Effort, build_floor_programs
+
+GROUPS = {"calls": calls, "inference": inference, "transform": transform, "startup": startup}
+
+
+def machine() -> str:
+    """The processor's name and the number of cores."""
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores"
+
+
+def row(item: Figure) -> list[str]:
+    """A figure as cells of the table; the spread is the half range of its samples."""
+    spread = (max(item.samples) - min(item.samples)) / 2 if item.samples else 0.0
+    verdict = {None: "", True: "met", False: "[red]missed[/red]"}[item.met]
+    ratio = f"{item.ratio:.2f}" if item.ratio is not None else ""
+    return [item.name, f"{item.value:,.4g} ± {spread:,.2g} {item.unit}", ratio, item.target or "", verdict]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="default: all of them")
+    parser.add_argument("--quick", action="store_true", help="short samples: to see that everything runs")
+    arguments = parser.parse_args()
+    effort = Effort(seconds=0.3, repeats=2) if arguments.quick else Effort()
+    build_floor_programs()
+    console = Console()
+    table = Table("figure", "median", "ratio", "target", "", title=f"npufleet on {machine()}", box=None)
+    figures: list[Figure] = []
+    for name in arguments.groups or GROUPS:
+        for item in GROUPS[name].measure(effort):
+            console.print(*row(item), sep="  ", highlight=False)
+            table.add_row(*row(item))
+            figures.append(item)
+    console.print(table)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "latest.json").write_text(json.dumps([asdict(item) for item in figures], indent=1))
+
+
+if __name__ == "__main__":
+    main()
