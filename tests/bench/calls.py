@@ -16,8 +16,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
 
 
 def _rates(url: str, effort: Effort) -> Iterator[Figure]:
+    seconds = effort.seconds
     for in_flight in (1, 16, 64, 256):
-        seconds = effort.seconds
         samples = interleave(
             {
                 "floor": lambda n=in_flight: raw_echo(url, n, seconds),

@@ -1,5 +1,6 @@
 """Models through the fleet against bare OpenVINO, and single rows against the raw echo."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def write_mlp(folder: Path) -> Path:
     x = op.parameter([-1, 64], np.float32, name="x")
     node = x
     sizes = [64, 128, 128, 10]
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         weights = random.standard_normal((fan_in, fan_out)).astype(np.float32) / np.sqrt(fan_in)
         node = op.matmul(node, op.constant(weights), transpose_a=False, transpose_b=False)
         node = op.relu(node) if fan_out != sizes[-1] else op.softmax(node, axis=-1)
