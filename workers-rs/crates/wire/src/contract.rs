@@ -1,0 +1,312 @@
+//! What each operation takes and accepts: the rows of `broker/contract/contract.toml`, and the checks they drive.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Number, Value};
+
+use crate::header::shortened;
+use crate::{Dtype, Error, ErrorKind, Layout, Result};
+
+/// The contract as it was compiled in.
+pub const TEXT: &str = include_str!("../../../../broker/contract/contract.toml");
+/// The contract's version: the `v1` in subjects.
+pub const VERSION: u32 = 1;
+
+static OPERATIONS: LazyLock<Vec<OperationRow>> = LazyLock::new(|| match read(TEXT) {
+    Ok(rows) => rows,
+    // The text is part of the program and a test reads it: this is a defect of the build, not of a request.
+    Err(error) => panic!("contract.toml: {error}"),
+});
+
+/// Every operation of the contract, by name.
+pub fn operations() -> &'static [OperationRow] {
+    &OPERATIONS
+}
+
+/// The row of an operation.
+pub fn operation(name: &str) -> Option<&'static OperationRow> {
+    operations().iter().find(|row| row.name == name)
+}
+
+/// What an operation takes, gives and accepts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperationRow {
+    /// The operation's name.
+    #[serde(skip)]
+    pub name: String,
+    /// What it does, in one sentence.
+    pub summary: String,
+    /// The function whose numbers it must give.
+    pub source: Option<String>,
+    /// Whether its subject names a model.
+    #[serde(default)]
+    pub model: bool,
+    /// The tensors it takes.
+    pub inputs: Tensors,
+    /// The tensors it gives.
+    pub outputs: Tensors,
+    /// The parameters it accepts.
+    #[serde(default)]
+    pub parameters: Vec<ParameterRow>,
+}
+
+/// The tensors that an operation takes or gives.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Tensors {
+    /// Exactly these.
+    Declared(Vec<TensorRow>),
+    /// Any by any names; the word is `any`.
+    Any(Any),
+}
+
+/// The word `any`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub enum Any {
+    /// The only value.
+    #[serde(rename = "any")]
+    Any,
+}
+
+/// A tensor that an operation takes or gives.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRow {
+    /// Its name.
+    pub name: String,
+    /// The element types it may have, by contract word.
+    #[serde(deserialize_with = "dtypes")]
+    pub dtypes: Vec<Dtype>,
+    /// The fewest dimensions.
+    #[serde(default)]
+    pub minimum_rank: usize,
+    /// What it holds.
+    pub summary: String,
+}
+
+/// The JSON type of a parameter.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterType {
+    /// A whole number; 4.0 counts as 4.
+    Integer,
+    /// Any finite number.
+    Number,
+    /// A text.
+    String,
+    /// True or false.
+    Boolean,
+}
+
+/// A parameter that an operation accepts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParameterRow {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// The least allowed number.
+    pub minimum: Option<Number>,
+    /// The greatest allowed number.
+    pub maximum: Option<Number>,
+    /// The allowed texts.
+    pub choices: Option<Vec<String>>,
+    /// What stands for its absence.
+    pub default: Option<Value>,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// What it means, and what its absence means when there is no default.
+    pub summary: String,
+}
+
+impl OperationRow {
+    /// Checks parameters; gives them in the contract's order and number types, with defaults filled in.
+    ///
+    /// # Errors
+    /// `invalid_parameter` naming the parameter, its value and what is allowed.
+    pub fn check_params(&self, params: &Map<String, Value>) -> Result<Map<String, Value>> {
+        let known = |name: &str| self.parameters.iter().any(|row| row.name == name);
+        if let Some(name) = params.keys().find(|name| !known(name)) {
+            let (name, allowed) = (
+                shortened(name),
+                names(self.parameters.iter().map(|row| row.name.as_str())),
+            );
+            let message = format!(
+                "unknown parameter '{name}' for {}; allowed: {allowed}",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::InvalidParameter, message));
+        }
+        let mut checked = Map::new();
+        for row in &self.parameters {
+            if let Some(value) = params.get(&row.name).or(row.default.as_ref()) {
+                checked.insert(row.name.clone(), row.check(value)?);
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Checks the tensors of a request: their names, types and ranks.
+    ///
+    /// # Errors
+    /// `invalid_shape` naming the tensor, what it is and what is allowed.
+    pub fn check_inputs(&self, layout: &Layout) -> Result<()> {
+        let Tensors::Declared(rows) = &self.inputs else {
+            return Ok(());
+        };
+        let known = |name: &str| rows.iter().any(|row| row.name == name);
+        if let Some(extra) = layout.tensors.iter().find(|info| !known(&info.name)) {
+            let (name, allowed) = (
+                shortened(&extra.name),
+                names(rows.iter().map(|row| row.name.as_str())),
+            );
+            return Err(shape_error(format!(
+                "unknown tensor '{name}' for {}; allowed: {allowed}",
+                self.name
+            )));
+        }
+        for row in rows {
+            let Some(info) = layout.tensor(&row.name) else {
+                return Err(shape_error(format!(
+                    "tensor '{}' is missing for {}",
+                    row.name, self.name
+                )));
+            };
+            if !row.dtypes.contains(&info.dtype) {
+                let allowed = names(row.dtypes.iter().map(|dtype| dtype.numpy()));
+                let (name, dtype) = (&row.name, info.dtype.numpy());
+                return Err(shape_error(format!(
+                    "tensor '{name}' has dtype {dtype}; allowed: {allowed}"
+                )));
+            }
+            if info.shape.len() < row.minimum_rank {
+                let (name, rank, minimum) = (&row.name, info.shape.len(), row.minimum_rank);
+                return Err(shape_error(format!(
+                    "tensor '{name}' has {rank} dimensions; allowed: at least {minimum}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ParameterRow {
+    fn check(&self, value: &Value) -> Result<Value> {
+        let typed = match (self.kind, value) {
+            (ParameterType::Integer, Value::Number(number)) => integer(number).map(Value::from),
+            (ParameterType::Number, Value::Number(number)) => number.as_f64().map(Value::from),
+            (ParameterType::String, Value::String(_))
+            | (ParameterType::Boolean, Value::Bool(_)) => Some(value.clone()),
+            _ => None,
+        };
+        let typed = typed.ok_or_else(|| self.refused(value, self.kind.as_str()))?;
+        if let Some(number) = typed.as_f64()
+            && (self.minimum().is_some_and(|minimum| number < minimum)
+                || self.maximum().is_some_and(|maximum| number > maximum))
+        {
+            return Err(self.refused(value, &self.range()));
+        }
+        if let (Some(text), Some(choices)) = (typed.as_str(), &self.choices)
+            && !choices.iter().any(|choice| choice == text)
+        {
+            return Err(self.refused(value, &names(choices.iter().map(String::as_str))));
+        }
+        Ok(typed)
+    }
+
+    fn minimum(&self) -> Option<f64> {
+        self.minimum.as_ref().and_then(Number::as_f64)
+    }
+
+    fn maximum(&self) -> Option<f64> {
+        self.maximum.as_ref().and_then(Number::as_f64)
+    }
+
+    fn range(&self) -> String {
+        match (&self.minimum, &self.maximum) {
+            (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
+            (Some(minimum), None) => format!("at least {minimum}"),
+            (None, Some(maximum)) => format!("at most {maximum}"),
+            (None, None) => self.kind.as_str().to_owned(),
+        }
+    }
+
+    fn refused(&self, value: &Value, allowed: &str) -> Error {
+        let value = match value {
+            Value::String(text) => format!("'{}'", shortened(text)),
+            other => shortened(&other.to_string()),
+        };
+        Error::new(
+            ErrorKind::InvalidParameter,
+            format!("parameter '{}' is {value}; allowed: {allowed}", self.name),
+        )
+    }
+}
+
+impl ParameterType {
+    /// The word that the contract uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
+/// The whole number that a JSON number is, be it written 4 or 4.0.
+fn integer(number: &Number) -> Option<i64> {
+    // Above 2^53 a float no longer says which integer was meant.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_i64().or_else(|| {
+        let float = number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)?;
+        Some(float as i64)
+    })
+}
+
+fn names<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for word in words {
+        let _ = write!(text, "{}{word}", if text.is_empty() { "" } else { ", " });
+    }
+    if text.is_empty() {
+        "none".to_owned()
+    } else {
+        text
+    }
+}
+
+fn shape_error(message: String) -> Error {
+    Error::new(ErrorKind::InvalidShape, message)
+}
+
+fn dtypes<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<Dtype>, D::Error> {
+    use serde::de::Error as _;
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let parse = |word: String| {
+        Dtype::parse(&word).ok_or_else(|| D::Error::custom(format_args!("unknown dtype '{word}'")))
+    };
+    words.into_iter().map(parse).collect()
+}
+
+fn read(text: &str) -> std::result::Result<Vec<OperationRow>, toml::de::Error> {
+    #[derive(Deserialize)]
+    struct File {
+        operations: std::collections::BTreeMap<String, OperationRow>,
+    }
+    let File { operations } = toml::from_str(text)?;
+    Ok(operations
+        .into_iter()
+        .map(|(name, row)| OperationRow { name, ..row })
+        .collect())
+}

@@ -1,0 +1,129 @@
+//! Message headers: their names, and the values that have a form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, ErrorKind, Result};
+
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace state.
+pub const TRACESTATE: &str = "tracestate";
+/// When the answer is no longer wanted: unix microseconds.
+pub const DEADLINE: &str = "Npu-Deadline";
+/// Where the frame lies when it is not in the message: a [`crate::Claim`].
+pub const CLAIM: &str = "Npu-Claim";
+/// The id by which the broker drops duplicates of a job.
+pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// Which engine answered: `rust` or `python`.
+pub const ENGINE: &str = "Npu-Engine";
+/// Which device did the work: `NPU`, `GPU` or `CPU`.
+pub const DEVICE: &str = "Npu-Device";
+/// Why the request left its first engine: a [`crate::Reason`], and a text after a colon.
+pub const FALLBACK_REASON: &str = "Npu-Fallback-Reason";
+/// Where the time went: a [`Timing`].
+pub const TIMING: &str = "Npu-Timing";
+/// When to come back after `overloaded`: microseconds.
+pub const RETRY_AFTER: &str = "Npu-Retry-After";
+/// The text of a failure.
+pub const ERROR: &str = "Nats-Service-Error";
+/// The code of a failure.
+pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// The kind of a failure: a [`crate::ErrorKind`].
+pub const ERROR_KIND: &str = "Npu-Error-Kind";
+
+/// The contract's key and the name of every header.
+pub const ALL: [(&str, &str); 13] = [
+    ("traceparent", TRACEPARENT),
+    ("tracestate", TRACESTATE),
+    ("deadline", DEADLINE),
+    ("claim", CLAIM),
+    ("message_id", MESSAGE_ID),
+    ("engine", ENGINE),
+    ("device", DEVICE),
+    ("fallback_reason", FALLBACK_REASON),
+    ("timing", TIMING),
+    ("retry_after", RETRY_AFTER),
+    ("error", ERROR),
+    ("error_code", ERROR_CODE),
+    ("error_kind", ERROR_KIND),
+];
+
+/// Reads a header value in microseconds ([`DEADLINE`], [`RETRY_AFTER`]).
+///
+/// # Errors
+/// `invalid_parameter` when it is not a decimal number of at most 64 bits.
+pub fn parse_microseconds(name: &str, value: &str) -> Result<u64> {
+    // `u64::from_str` takes a leading plus sign, which no other language's reader must.
+    if value.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(microseconds) = value.parse()
+    {
+        return Ok(microseconds);
+    }
+    Err(Error::new(
+        ErrorKind::InvalidParameter,
+        format!(
+            "header {name} is '{}'; allowed: microseconds as a decimal number",
+            shortened(value)
+        ),
+    ))
+}
+
+/// The first characters of a foreign text, for messages.
+pub(crate) fn shortened(text: &str) -> String {
+    const LIMIT: usize = 80;
+    if text.chars().nth(LIMIT).is_none() {
+        text.to_owned()
+    } else {
+        text.chars().take(LIMIT).chain(['…']).collect()
+    }
+}
+
+/// Where a request's time went in the worker, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// From arrival until an executor took it.
+    pub queued: u64,
+    /// Decoding or fetching the payload.
+    pub fetching: u64,
+    /// From taken until its batch started.
+    pub batching: u64,
+    /// The work itself.
+    pub executing: u64,
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            queued,
+            fetching,
+            batching,
+            executing,
+        } = self;
+        write!(
+            formatter,
+            "queued={queued};fetching={fetching};batching={batching};executing={executing}"
+        )
+    }
+}
+
+impl FromStr for Timing {
+    type Err = Error;
+
+    /// Reads what `Display` writes; parts may come in any order, unknown ones are skipped, absent ones are 0.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut timing = Self::default();
+        for part in text.split(';').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let field = match name {
+                "queued" => &mut timing.queued,
+                "fetching" => &mut timing.fetching,
+                "batching" => &mut timing.batching,
+                "executing" => &mut timing.executing,
+                _ => continue,
+            };
+            *field = parse_microseconds(TIMING, value)?;
+        }
+        Ok(timing)
+    }
+}
