@@ -1,0 +1,202 @@
+"""The contract's rows: names, limits, lanes, headers, and what each operation takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DOCUMENT: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("contract.json").read_text("utf-8"))
+"""The whole contract, as broker/contract/contract.toml has it."""
+
+VERSION: Final[int] = DOCUMENT["version"]
+LANES: Final[tuple[str, ...]] = tuple(DOCUMENT["lanes"]["order"])
+DEFAULT_LANE: Final[str] = DOCUMENT["lanes"]["default"]
+FALLBACK_REASONS: Final[tuple[str, ...]] = tuple(DOCUMENT["fallback"]["reasons"])
+NAME_PATTERN: Final = re.compile(DOCUMENT["names"]["pattern"])
+HEADER_LIMIT: Final[int] = DOCUMENT["limits"]["header_bytes"]
+TENSOR_LIMIT: Final[int] = DOCUMENT["limits"]["tensors"]
+RANK_LIMIT: Final[int] = DOCUMENT["limits"]["dimensions"]
+NAME_LIMIT: Final[int] = DOCUMENT["limits"]["tensor_name_bytes"]
+ALIGNMENT: Final[int] = DOCUMENT["limits"]["alignment"]
+
+Scalar = bool | int | float | str
+"""What a parameter's value can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an operation; `default` is None when its absence has a meaning of its own."""
+
+    name: str
+    type: str
+    summary: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    default: Scalar | None = None
+    unit: str | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The accepted values in words, as error texts and the reference page say them."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.type == "boolean":
+            return "true, false"
+        if self.minimum is not None and self.maximum is not None:
+            return f"{_text(self.minimum)} to {_text(self.maximum)}"
+        return f"any {self.type}"
+
+    def check(self, value: object) -> Scalar:
+        """Return `value` as a plain Python scalar of the row's type, or raise `InvalidParameterError`."""
+        plain = _plain(self.type, value)
+        if plain is None:
+            kind = f"{self.type}s: " if self.type in ("integer", "number") else ""
+            raise InvalidParameterError(f"parameter '{self.name}' is {_text(value)}; allowed: {kind}{self.allowed}")
+        inside = not isinstance(plain, str) and (
+            (self.minimum is None or plain >= self.minimum) and (self.maximum is None or plain <= self.maximum)
+        )
+        if not (plain in self.choices if self.choices else inside or isinstance(plain, str)):
+            raise InvalidParameterError(f"parameter '{self.name}' is {_text(plain)}; allowed: {self.allowed}")
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """One declared tensor of an operation; `dtypes` are contract words such as `F64`."""
+
+    name: str
+    dtypes: tuple[str, ...]
+    summary: str
+    minimum_rank: int = 0
+
+    def check(self, dtype: str, shape: tuple[int, ...]) -> None:
+        """Raise `InvalidShapeError` unless a tensor of this dtype (a contract word) and shape is accepted."""
+        if dtype not in self.dtypes:
+            allowed = ", ".join(map(_numpy_name, self.dtypes))
+            raise InvalidShapeError(f"tensor '{self.name}' has dtype {_numpy_name(dtype)}; allowed: {allowed}")
+        if len(shape) < self.minimum_rank:
+            allowed = f"{self.minimum_rank} to {RANK_LIMIT}"
+            raise InvalidShapeError(f"tensor '{self.name}' has rank {len(shape)}; allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation; `inputs` and `outputs` are None when any tensors by any names are accepted."""
+
+    name: str
+    summary: str
+    model: bool
+    inputs: tuple[TensorRow, ...] | None
+    outputs: tuple[TensorRow, ...] | None
+    parameters: dict[str, Parameter]
+    source: str | None = None
+
+    def check_params(self, params: Mapping[str, object], *, defaults: bool = True) -> dict[str, Scalar]:
+        """Return the parameters as plain scalars, absent ones filled in unless `defaults` is false.
+
+        Raises `InvalidParameterError` naming the parameter, its value and what is allowed.
+        """
+        checked: dict[str, Scalar] = {}
+        if defaults:
+            checked.update({row.name: row.default for row in self.parameters.values() if row.default is not None})
+        for name, value in params.items():
+            row = self.parameters.get(name)
+            if row is None:
+                allowed = ", ".join(self.parameters) or "none"
+                raise InvalidParameterError(f"unknown parameter '{name}' for {self.name}; allowed: {allowed}")
+            checked[name] = row.check(value)
+        return checked
+
+    def check_inputs(self, tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
+        """Check tensors given as name to (dtype as a contract word, shape).
+
+        Raises `InvalidShapeError` for a missing or superfluous tensor, a wrong dtype or too low a rank.
+        """
+        if self.inputs is None:
+            return
+        allowed = ", ".join(row.name for row in self.inputs)
+        for row in self.inputs:
+            if row.name not in tensors:
+                raise InvalidShapeError(f"missing tensor '{row.name}' for {self.name}; allowed: {allowed}")
+        if len(tensors) > len(self.inputs):
+            extra = next(name for name in tensors if all(name != row.name for row in self.inputs))
+            raise InvalidShapeError(f"unknown tensor '{extra}' for {self.name}; allowed: {allowed}")
+        for row in self.inputs:
+            row.check(*tensors[row.name])
+
+
+def operation(name: str) -> Operation:
+    """Return an operation's row, or raise `UnknownOperationError` naming those that exist."""
+    row = OPERATIONS.get(name)
+    if row is None:
+        raise UnknownOperationError(f"unknown operation '{name}'; allowed: {', '.join(OPERATIONS)}")
+    return row
+
+
+def _plain(kind: str, value: object) -> Scalar | None:
+    """Return `value` as a plain scalar of the kind, or None; NumPy's scalars count as what they hold."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if kind == "string":
+        return str(value) if isinstance(value, str) else None
+    if kind == "boolean":
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    if kind == "number" and isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _text(value: object) -> str:
+    """Write a value as an error text shows it: JSON's words, single quotes, no trailing `.0`, never long."""
+    if isinstance(value, str):
+        text = repr(str(value))
+    elif isinstance(value, bool) or value is None:
+        text = json.dumps(value)
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        text = str(int(value))
+    else:
+        text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _numpy_name(word: str) -> str:
+    return str(DOCUMENT["dtypes"][word]["numpy"])
+
+
+def _tensors(rows: list[dict[str, Any]] | str) -> tuple[TensorRow, ...] | None:
+    if rows == "any":
+        return None
+    return tuple(TensorRow(**{**row, "dtypes": tuple(row["dtypes"])}) for row in rows if isinstance(row, dict))
+
+
+def _operation(name: str, row: dict[str, Any]) -> Operation:
+    parameters = [Parameter(**{**p, "choices": tuple(p.get("choices", ()))}) for p in row.get("parameters", ())]
+    return Operation(
+        name=name,
+        summary=row["summary"],
+        model=row.get("model", False),
+        inputs=_tensors(row["inputs"]),
+        outputs=_tensors(row["outputs"]),
+        parameters={p.name: p for p in parameters},
+        source=row.get("source"),
+    )
+
+
+OPERATIONS: Final[dict[str, Operation]] = {name: _operation(name, row) for name, row in DOCUMENT["operations"].items()}
+"""Every operation's row by name."""
