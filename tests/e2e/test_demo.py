@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 
 def run_demo(tmp_path, **environment):
     finished = subprocess.run(
@@ -49,11 +47,3 @@ def test_demo_without_the_compiled_core(tmp_path):
     check_main_job(outcome)
     assert outcome["fallback"]["engine"] == "python"
     assert set(outcome["engines"]) == {"python"}
-
-
-@pytest.fixture
-def native_required():
-    from npufleet._engine import native_or_none, reason
-
-    if native_or_none() is None:
-        pytest.skip(f"no compiled core: {reason()}")
