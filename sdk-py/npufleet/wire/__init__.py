@@ -1,6 +1,7 @@
 """What two processes of a fleet say to each other; knows nothing of the rest of the package.
 
 contract   operations, limits, lanes: the rows of broker/contract/contract.toml
+rules      what a single operation demands beyond its row
 dtype      element types: the safetensors word, the NumPy dtype, bytes per element
 array      any array-like as a NumPy array that a frame can hold
 layout     a frame's header: written, and checked before anything is read

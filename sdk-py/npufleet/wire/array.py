@@ -31,7 +31,7 @@ def as_array(name: str, value: object) -> NDArray[Any]:
     if dtypes.of(array.dtype) is None:
         raise InvalidShapeError(f"tensor '{name}' has dtype {array.dtype}; allowed: {_ALLOWED}")
     if array.ndim > RANK_LIMIT:
-        raise InvalidShapeError(f"tensor '{name}' has rank {array.ndim}; allowed: 0 to {RANK_LIMIT}")
+        raise InvalidShapeError(f"tensor '{name}' has {array.ndim} dimensions; allowed: at most {RANK_LIMIT}")
     return array
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
+from npufleet.wire.rules import RULES, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,6 @@ TENSOR_LIMIT: Final[int] = DOCUMENT["limits"]["tensors"]
 RANK_LIMIT: Final[int] = DOCUMENT["limits"]["dimensions"]
 NAME_LIMIT: Final[int] = DOCUMENT["limits"]["tensor_name_bytes"]
 ALIGNMENT: Final[int] = DOCUMENT["limits"]["alignment"]
-
-Scalar = bool | int | float | str
-"""What a parameter's value can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ class TensorRow:
             allowed = ", ".join(map(_numpy_name, self.dtypes))
             raise InvalidShapeError(f"tensor '{self.name}' has dtype {_numpy_name(dtype)}; allowed: {allowed}")
         if len(shape) < self.minimum_rank:
-            allowed = f"{self.minimum_rank} to {RANK_LIMIT}"
-            raise InvalidShapeError(f"tensor '{self.name}' has rank {len(shape)}; allowed: {allowed}")
+            allowed = f"at least {self.minimum_rank}"
+            raise InvalidShapeError(f"tensor '{self.name}' has {len(shape)} dimensions; allowed: {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +116,20 @@ class Operation:
             checked[name] = row.check(value)
         return checked
 
+    def check(
+        self, tensors: Mapping[str, tuple[str, tuple[int, ...]]], params: Mapping[str, object]
+    ) -> dict[str, Scalar]:
+        """Check a whole request, the rules that no row can say included, and return its parameters with defaults.
+
+        `tensors` maps names to (dtype as a contract word, shape).
+        Raises `InvalidParameterError` or `InvalidShapeError`.
+        """
+        checked = self.check_params(params)
+        self.check_inputs(tensors)
+        if (rule := RULES.get(self.name)) is not None:
+            rule(tensors, checked)
+        return checked
+
     def check_inputs(self, tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
         """Check tensors given as name to (dtype as a contract word, shape).
 
@@ -128,7 +140,7 @@ class Operation:
         allowed = ", ".join(row.name for row in self.inputs)
         for row in self.inputs:
             if row.name not in tensors:
-                raise InvalidShapeError(f"missing tensor '{row.name}' for {self.name}; allowed: {allowed}")
+                raise InvalidShapeError(f"tensor '{row.name}' is missing for {self.name}; allowed: {allowed}")
         if len(tensors) > len(self.inputs):
             extra = next(name for name in tensors if all(name != row.name for row in self.inputs))
             raise InvalidShapeError(f"unknown tensor '{extra}' for {self.name}; allowed: {allowed}")
@@ -156,9 +168,13 @@ def _plain(kind: str, value: object) -> Scalar | None:
         return None
     if kind == "number" and isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, float):
+        # 4.0 counts as 4; beyond 2^53 a float no longer says which integer was meant.
+        return int(value) if value.is_integer() and abs(value) <= 2**53 else None
     try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+        whole = operator.index(value)  # type: ignore[arg-type]
+        return whole if kind == "integer" else float(whole)
+    except (TypeError, OverflowError):
         return None
 
 

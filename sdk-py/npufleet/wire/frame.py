@@ -76,7 +76,7 @@ def encode(tensors: Mapping[str, object], params: Mapping[str, object] | None = 
 def decode(buffer: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return a frame's tensors, as read-only views of the buffer, and its parameters.
 
-    Raises `InvalidFrameError` and nothing else, whatever the bytes are.
+    Raises `InvalidFrameError`, or `InvalidParameterError` when a parameter is not finite, whatever the bytes are.
     """
     data: bytes | memoryview = buffer if type(buffer) is bytes else memoryview(buffer).cast("B").toreadonly()
     reader = None
@@ -123,12 +123,12 @@ class _Reader:
         self.total = size
         self.views = [(entry.name, entry.shape, entry.dtype.numpy, entry.start) for entry in found.tensors]
         self._text = found.params
-        self._params = layout.parse_object(found.params) if found.params else {}
+        self._params = layout.parse_params(found.params) if found.params else {}
         self._nested = any(isinstance(value, list | dict) for value in self._params.values())
 
     def parameters(self) -> dict[str, Any]:
         # Each caller owns what it gets: a shared nested value would let one request change the next.
-        return layout.parse_object(self._text) if self._nested else self._params.copy()
+        return layout.parse_params(self._text) if self._nested else self._params.copy()
 
 
 def _dtype(name: str, array: NDArray[Any]) -> dtypes.Dtype:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
-from npufleet.errors import InvalidFrameError
+from npufleet.errors import InvalidParameterError
 from npufleet.wire.contract import DOCUMENT
 
 _NAMES: Final[dict[str, str]] = DOCUMENT["headers"]
@@ -25,28 +24,34 @@ ERROR: Final = _NAMES["error"]
 ERROR_CODE: Final = _NAMES["error_code"]
 ERROR_KIND: Final = _NAMES["error_kind"]
 
-_TIMING: Final = re.compile(r"queued=(\d{1,19});fetching=(\d{1,19});batching=(\d{1,19});executing=(\d{1,19})", re.ASCII)
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Where a request's time went inside its worker, in microseconds."""
 
-    queued: int
-    fetching: int
-    batching: int
-    executing: int
+    queued: int = 0
+    fetching: int = 0
+    batching: int = 0
+    executing: int = 0
 
     def __str__(self) -> str:
         return f"queued={self.queued};fetching={self.fetching};batching={self.batching};executing={self.executing}"
 
     @classmethod
     def parse(cls, text: str) -> Timing:
-        """Return the value of an `Npu-Timing` header, or raise `InvalidFrameError`."""
-        found = _TIMING.fullmatch(text)
-        if found is None:
-            raise InvalidFrameError(f"header {TIMING} is {text[:80]!r}")
-        return cls(*map(int, found.groups()))
+        """Return the value of an `Npu-Timing` header, or raise `InvalidParameterError`.
+
+        Parts may come in any order, unknown ones are skipped, absent ones are 0.
+        """
+        parts = dict(part.partition("=")[::2] for part in text.split(";") if part)
+        return cls(**{name: microseconds(TIMING, value) for name, value in parts.items() if name in cls.__slots__})
+
+
+def microseconds(name: str, value: str) -> int:
+    """Return the value of header `name`, or raise `InvalidParameterError` unless it is a number of 64 bits."""
+    if not (value.isascii() and value.isdigit() and len(value) <= 20 and int(value) < 2**64):
+        raise InvalidParameterError(f"header {name} is '{value:.80}'; allowed: microseconds as a decimal number")
+    return int(value)
 
 
 def one_line(text: str) -> str:

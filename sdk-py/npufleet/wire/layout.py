@@ -22,6 +22,10 @@ _FIELDS = {"dtype", "shape", "data_offsets"}
 _SIZE_LIMIT = 2**63 - 1  # what an offset is in every language that reads frames
 
 
+class _NotFiniteError(ValueError):
+    """A number that JSON cannot carry, which is a wrong parameter rather than a broken frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One tensor of a frame: bytes `start` to `end` count from the frame's first byte."""
@@ -57,6 +61,9 @@ def write(tensors: Iterable[tuple[str, Dtype, tuple[int, ...]]], params: str) ->
         if dtype.word == COMPLEX128:
             complexes.append(name)
             stored = (*shape, 2)
+        if len(stored) > RANK_LIMIT:
+            problem = f"tensor '{name}' is stored with {len(stored)} dimensions; allowed: at most {RANK_LIMIT}"
+            raise InvalidShapeError(problem)
         header[name] = {"dtype": dtype.stored, "shape": stored, "data_offsets": (offset, end)}
         offset = end
     if len(header) - 1 > TENSOR_LIMIT:
@@ -92,14 +99,16 @@ def header_end(buffer: bytes | memoryview) -> int:
 def read(header: bytes, size: int) -> Layout:
     """Check a header (the length field in front included) of a frame of `size` bytes and say what is where.
 
-    Raises `InvalidFrameError` and nothing else, whatever the bytes are.
+    Raises `InvalidFrameError`, or `InvalidParameterError` when a parameter is not finite, whatever the bytes are.
     """
     if header[PREFIX : PREFIX + 1] != b"{":
         raise InvalidFrameError("header does not start with '{'")
     try:
-        document = parse_object(header[PREFIX:].decode("utf-8"))
+        document = _object(header[PREFIX:].decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidFrameError(f"header is no UTF-8: {error.reason} at byte {error.start}") from error
+    except _NotFiniteError as error:
+        raise InvalidFrameError(f"header has a number that is {error}") from error
     metadata = document.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InvalidFrameError(f"{_METADATA} is no object of strings")
@@ -110,15 +119,22 @@ def read(header: bytes, size: int) -> Layout:
     _check_tiling(entries, len(header), size)
     params = metadata.get("params", "")
     if "params" in metadata:
-        parse_object(params)
+        parse_params(params)
     return Layout(entries, params, size)
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """Parse the JSON text of an object as strictly as every engine does, or raise `InvalidFrameError`.
+def parse_params(text: str) -> dict[str, Any]:
+    """Parse the JSON text of a frame's parameters.
 
-    Refused are duplicate keys, NaN and infinities, numbers too large for a double, and lone surrogates.
+    Raises `InvalidParameterError` when a number is not finite, `InvalidFrameError` for anything else.
     """
+    try:
+        return _object(text)
+    except _NotFiniteError as error:
+        raise InvalidParameterError(f"a parameter is {error}; allowed: finite numbers") from error
+
+
+def _object(text: str) -> dict[str, Any]:
     value = _parse(text)
     if not isinstance(value, dict):
         raise InvalidFrameError(f"JSON is {type(value).__name__}; allowed: an object")
@@ -126,11 +142,20 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def _parse(text: str) -> object:
+    """Parse JSON as strictly as every engine does: no duplicate keys, no lone surrogates, finite numbers."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+        )
         if "\\u" in text:
             # An escaped lone surrogate is accepted by this parser only.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except _NotFiniteError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InvalidFrameError(f"no valid JSON: {error}") from error
     return value
@@ -146,12 +171,12 @@ def _entry(name: str, row: object, is_complex: bool, data_start: int) -> Entry:
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise InvalidFrameError(f"tensor '{name}' has no valid shape and offsets")
     dtype = DTYPES[word]
-    size = dtype.size
-    for dimension in shape:
-        # Multiplied left to right with a check each time, so that every language refuses the same shapes.
-        size *= dimension
-        if size > _SIZE_LIMIT:
-            raise InvalidFrameError(f"tensor '{name}' is larger than any frame")
+    if len(shape) > RANK_LIMIT:
+        raise InvalidFrameError(f"tensor '{name}' has {len(shape)} dimensions; allowed: at most {RANK_LIMIT}")
+    # Zeros are left out: NumPy cannot view a tensor whose other dimensions overflow, though it has no bytes.
+    if dtype.size * math.prod(filter(None, shape)) > _SIZE_LIMIT:
+        raise InvalidFrameError(f"tensor '{name}' is larger than any frame")
+    size = dtype.size * math.prod(shape)
     if size != offsets[1] - offsets[0]:
         raise InvalidFrameError(f"tensor '{name}' needs {size} bytes; its offsets hold {offsets[1] - offsets[0]}")
     if is_complex:
@@ -160,15 +185,16 @@ def _entry(name: str, row: object, is_complex: bool, data_start: int) -> Entry:
                 f"complex tensor '{name}' is {word}{shape}; allowed: F64 with a last dimension of 2"
             )
         dtype, shape = DTYPES[COMPLEX128], shape[:-1]
-    if len(shape) > RANK_LIMIT:
-        raise InvalidFrameError(f"tensor '{name}' has rank {len(shape)}; allowed: 0 to {RANK_LIMIT}")
     return Entry(name, dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
 
 
 def _complexes(text: str | None, document: Mapping[str, object]) -> set[str]:
     if text is None:
         return set()
-    names = _parse(text)
+    try:
+        names = _parse(text)
+    except _NotFiniteError as error:
+        raise InvalidFrameError(f"{_METADATA}.complex has a number that is {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) and name in document for name in names):
         raise InvalidFrameError(f"{_METADATA}.complex is no list of tensor names")
     if len(set(names)) != len(names):
@@ -208,14 +234,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
+    raise _NotFiniteError(word)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is out of range")
+        raise _NotFiniteError(text[:80])
     return value
+
+
+def _integer(text: str) -> int | float:
+    # JSON's -0 is a floating-point number to the other engines: no dimension, but a valid parameter.
+    return -0.0 if text == "-0" else int(text)
 
 
 _STORED = DTYPES.keys() - {COMPLEX128}

@@ -51,7 +51,7 @@ def _plan(operation: Operation, tensors: object, values: tuple[Any, ...], params
     checked = operation.check_params(params or {}, defaults=False)
     found = {name: dtypes.of(array.dtype) for name, array in arrays.items()}
     shapes = {name: (row.word, arrays[name].shape) for name, row in found.items() if row is not None}
-    operation.check_inputs(shapes)
+    operation.check(shapes, checked)
     return Plan(arrays, params_text(checked))
 
 

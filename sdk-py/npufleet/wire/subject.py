@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from npufleet.errors import InvalidParameterError
-from npufleet.wire.contract import DEFAULT_LANE, DOCUMENT, LANES, NAME_PATTERN, VERSION
+from npufleet.errors import InvalidParameterError, UnknownOperationError
+from npufleet.wire.contract import DEFAULT_LANE, DOCUMENT, LANES, NAME_PATTERN, OPERATIONS, VERSION
 
 PREFIX: Final[str] = DOCUMENT["subjects"]["prefix"]
 ROUTES: Final = ("call", "fallback")
@@ -32,20 +32,29 @@ class Subject:
         check_lane(self.lane)
         check_name("operation", self.operation)
         text = f"{check_prefix(prefix)}.v{VERSION}.{self.route}.{self.lane}.{self.operation}"
-        if (self.operation == "infer") != (self.model is not None):
-            raise InvalidParameterError(f"model is {self.model!r} for {self.operation}; allowed: with infer, always")
+        row = OPERATIONS.get(self.operation)
+        runs_models = row is not None and row.model
+        if runs_models != (self.model is not None):
+            allowed = "a model's name" if runs_models else "none"
+            raise InvalidParameterError(f"model is {self.model!r} for {self.operation}; allowed: {allowed}")
         return text if self.model is None else f"{text}.{check_name('model', self.model)}"
 
     @classmethod
     def parse(cls, text: str, prefix: str = PREFIX) -> Subject:
-        """Return what a subject means, or raise `InvalidParameterError` when it is none of a request's."""
+        """Return what a subject means, or raise `UnknownOperationError` when it is none of a request's."""
         start = f"{check_prefix(prefix)}.v{VERSION}."
-        tokens = text.removeprefix(start).split(".")
-        if not text.startswith(start) or len(tokens) not in (3, 4):
-            raise InvalidParameterError(f"subject is '{text}'; allowed: {start}<call|fallback>.<lane>.<operation>")
-        subject = cls(route=tokens[0], lane=tokens[1], operation=tokens[2], model=tokens[3] if tokens[3:] else None)
-        subject.format(prefix)
-        return subject
+        reason: object = f"no {start} in front"
+        if text.startswith(start):
+            route, lane, name, model, *rest = [*text.removeprefix(start).split("."), None, None, None, None][:5]
+            try:
+                subject = cls(route=route or "", lane=lane or "", operation=name or "", model=model)
+                if rest == [None] and subject.format(prefix) == text:
+                    return subject
+                reason = "too many parts"
+            except InvalidParameterError as error:
+                reason = error
+        form = f"{start}<call or fallback>.<lane>.<operation>[.<model>]"
+        raise UnknownOperationError(f"subject '{text:.200}' names no request: {reason}; allowed: {form}")
 
 
 def cancel(call_id: str, prefix: str = PREFIX) -> str:

@@ -1,0 +1,70 @@
+"""The Python engine: each operation as one function over arrays, in a file of its own name.
+
+    echo   the tensors unchanged
+    fft    discrete Fourier transform, by SciPy
+
+The workers run `infer` themselves, since it needs models. A file here has `rows` and `execute`, and the same stem
+as its twin in workers-rs/crates/operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from npufleet.errors import UnknownOperationError
+from npufleet.operations import echo, fft
+from npufleet.wire import contract
+from npufleet.wire import dtype as dtypes
+from npufleet.wire.rules import Scalar
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors = dict[str, "NDArray[Any]"]
+Execute = Callable[[Mapping[str, "NDArray[Any]"], Mapping[str, Scalar], Callable[[], bool]], Tensors]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of this engine: `rows` counts a request's work for the statistics, `execute` does it."""
+
+    rows: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Scalar]], int]
+    execute: Execute
+
+
+REGISTRY: Final[dict[str, Operation]] = {
+    "echo": Operation(echo.rows, echo.execute),
+    "fft": Operation(fft.rows, fft.execute),
+}
+"""Every operation of this engine by name."""
+
+
+def check(name: str, tensors: Mapping[str, NDArray[Any]], params: Mapping[str, object]) -> dict[str, Scalar]:
+    """Check a request against the contract and return its parameters with defaults filled in.
+
+    Raises `UnknownOperationError`, `InvalidParameterError` or `InvalidShapeError`.
+    """
+    row = contract.operation(name)
+    described = {}
+    for tensor, array in tensors.items():
+        found = dtypes.of(array.dtype)
+        described[tensor] = (array.dtype.name if found is None else found.word, array.shape)
+    return row.check(described, params)
+
+
+def execute(
+    name: str,
+    tensors: Mapping[str, NDArray[Any]],
+    params: Mapping[str, object],
+    stop: Callable[[], bool] = lambda: False,
+) -> Tensors:
+    """Check and execute one request; `stop` turns true when the caller no longer wants the answer.
+
+    Raises as `check` does, and `CallCancelledError` when `stop` ended the work.
+    """
+    operation = REGISTRY.get(name)
+    if operation is None:
+        raise UnknownOperationError(f"unknown operation '{name}'; allowed: {', '.join(REGISTRY)}")
+    return operation.execute(tensors, check(name, tensors, params), stop)

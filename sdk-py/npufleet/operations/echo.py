@@ -1,0 +1,35 @@
+"""`echo`: the tensors unchanged, after a delay."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from npufleet.errors import CallCancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from npufleet.wire.rules import Scalar
+
+POLL_S: Final = 0.005
+"""How often a delay looks whether it is still wanted."""
+
+
+def rows(_tensors: Mapping[str, NDArray[Any]], _params: Mapping[str, Scalar]) -> int:
+    """Return 1: whatever it carries, an echo is one piece of work."""
+    return 1
+
+
+def execute(
+    tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar], stop: Callable[[], bool]
+) -> dict[str, NDArray[Any]]:
+    """Return the tensors unchanged after `delay` seconds; raise `CallCancelledError` when `stop` ends the wait."""
+    end = time.monotonic() + float(params["delay"])
+    while (left := end - time.monotonic()) > 0:
+        if stop():
+            raise CallCancelledError("echo stopped before its delay was over")
+        time.sleep(min(left, POLL_S))
+    return dict(tensors)

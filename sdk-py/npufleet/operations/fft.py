@@ -1,0 +1,43 @@
+"""`fft`: discrete Fourier transform along one axis, by SciPy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from npufleet.errors import PayloadTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from npufleet.wire.rules import Scalar
+
+
+def rows(tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar]) -> int:
+    """Return the number of lines along the transformed axis."""
+    shape = list(tensors["x"].shape)
+    del shape[int(params["axis"])]
+    return math.prod(shape)
+
+
+def execute(
+    tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar], _stop: Callable[[], bool]
+) -> dict[str, NDArray[Any]]:
+    """Return spectrum `y` of samples `x`, transformed along `axis`.
+
+    `y` is complex64 for float16, float32 and complex64 samples and complex128 otherwise, shaped as `x` but for the
+    axis: `n` bins two-sided, `n // 2 + 1` one-sided.
+    Raises `PayloadTooLargeError` when there is no memory for the spectrum.
+    """
+    # Importing SciPy takes longer than a whole request; only a worker that transforms pays for it.
+    from scipy import fft  # type: ignore[import-untyped]
+
+    x = tensors["x"]
+    one_sided = params.get("return_onesided", x.dtype.kind != "c")
+    transform = fft.rfft if one_sided else fft.fft
+    try:
+        return {"y": transform(x, n=params.get("n"), axis=params["axis"], norm=params["norm"])}
+    except MemoryError as error:
+        raise PayloadTooLargeError(f"no memory for the spectrum: {error}") from error
