@@ -1,1 +1,99 @@
 //! Signal operations, one pure function per file.
+//!
+//! # Layout
+//! - [`Operation`]: what every operation is; [`registry`] lists them, [`run`] does one from bytes to bytes.
+//! - [`echo`]: gives back what it gets, to measure and to rehearse.
+//! - [`fft`]: discrete Fourier transform along one axis.
+//!
+//! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
+//! contract's rows cannot say, and answers [`ErrorKind::Unsupported`] where the other engine can do more.
+
+pub mod echo;
+pub mod fft;
+
+use bytes::Bytes;
+use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
+use serde_json::{Map, Value};
+
+/// The largest result that an operation makes, in bytes: a few bytes of parameters must not fill the memory.
+pub const MAX_OUTPUT_BYTES: usize = 1 << 30;
+
+/// A named function over tensors with parameters.
+pub trait Operation: Send + Sync {
+    /// Its name in the contract.
+    fn name(&self) -> &'static str;
+
+    /// How much work a frame is, in the operation's own unit; at least 1.
+    fn rows(&self, layout: &Layout) -> usize;
+
+    /// Does the work; `params` are checked and have their defaults.
+    ///
+    /// # Errors
+    /// Those of the operation; [`ErrorKind::Cancelled`] when the context told it to stop.
+    fn execute(
+        &self,
+        frame: &Frame,
+        params: &Map<String, Value>,
+        context: &Context<'_>,
+    ) -> Result<Bytes>;
+}
+
+/// What an operation may ask while it works.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// True once the answer is no longer wanted (cancelled, or past the deadline): long work asks now and then.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Context<'static> {
+    /// A context that never stops the work.
+    pub const fn never() -> Self {
+        Self { stop: &|| false }
+    }
+}
+
+impl Context<'_> {
+    /// Ends the work when it is no longer wanted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`]; whoever set `stop` knows whether it was the deadline.
+    pub fn check(&self) -> Result<()> {
+        if (self.stop)() {
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                "the work was stopped: its answer is no longer wanted",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Every operation of this engine but `infer`, which needs models.
+pub fn registry() -> &'static [&'static dyn Operation] {
+    &[&echo::Echo, &fft::Fft]
+}
+
+/// The operation of a name.
+pub fn find(name: &str) -> Option<&'static dyn Operation> {
+    registry()
+        .iter()
+        .copied()
+        .find(|operation| operation.name() == name)
+}
+
+/// Does one operation from frame to frame, checks included.
+///
+/// # Errors
+/// Everything that a worker would answer for this frame.
+pub fn run(name: &str, frame: Bytes) -> Result<Bytes> {
+    let (Some(operation), Some(row)) = (find(name), contract::operation(name)) else {
+        return Err(Error::new(
+            ErrorKind::UnknownOperation,
+            format!("unknown operation '{name}'"),
+        ));
+    };
+    let frame = Frame::decode(frame)?;
+    let params = row.check_params(&frame.layout.params)?;
+    row.check_inputs(&frame.layout)?;
+    operation.execute(&frame, &params, &Context::never())
+}

@@ -71,11 +71,11 @@ impl<'a> Parts<'a> {
     /// Takes a subject apart without allocating.
     ///
     /// # Errors
-    /// `unknown_operation` when it is no subject of a request.
+    /// `invalid_parameter` when it is no subject of a request.
     pub fn parse(prefix: &str, subject: &'a str) -> Result<Self> {
         Self::find(prefix, subject).ok_or_else(|| {
             Error::new(
-                ErrorKind::UnknownOperation,
+                ErrorKind::InvalidParameter,
                 format!(
                     "subject '{}' names no request; expected: \
                      {prefix}.v1.<call or fallback>.<lane>.<operation>[.<model>]",
@@ -183,12 +183,12 @@ pub fn control(prefix: &str, worker: &str) -> String {
     format!("{prefix}.v1.control.{worker}")
 }
 
-/// The id of a call: the last two tokens of its reply subject, `<client>.<sequence>`.
+/// The id of a call: the last two tokens of its reply subject `<inbox>.<client>.<sequence>`.
 pub fn call_id(reply: &str) -> Option<&str> {
     let (rest, sequence) = reply.rsplit_once('.')?;
-    let start = rest.rfind('.').map_or(0, |dot| dot + 1);
-    let client = &rest[start..];
-    (!client.is_empty() && !sequence.is_empty()).then(|| &reply[start..])
+    let (_, client) = rest.rsplit_once('.')?;
+    (!client.is_empty() && !sequence.is_empty())
+        .then(|| &reply[reply.len() - sequence.len() - 1 - client.len()..])
 }
 
 /// Checks an operation's or model's name.

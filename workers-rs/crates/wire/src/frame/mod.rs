@@ -28,13 +28,17 @@ pub use write::{Output, allocate, encode};
 pub const MAX_HEADER_BYTES: usize = 65536;
 /// The most tensors in a frame.
 pub const MAX_TENSORS: usize = 64;
-/// The most dimensions of a tensor as it is stored (complex128 is stored with one more).
+/// The most dimensions of a tensor as it is stored: complex128 counts with its last dimension of 2.
 pub const MAX_DIMENSIONS: usize = 8;
 /// Tensor bytes start at a multiple of it.
 pub const ALIGNMENT: usize = 8;
 /// The longest tensor name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 128;
 
+/// The greatest size of a tensor: what an offset is in every language that reads frames.
+const MAX_SIZE: usize = i64::MAX as usize;
+/// The greatest length of all tensors, which leaves room for the header in front.
+const MAX_DATA: usize = MAX_SIZE - PREFIX - MAX_HEADER_BYTES;
 const PREFIX: usize = size_of::<u64>();
 const METADATA: &str = "__metadata__";
 const PARAMS: &str = "params";
@@ -79,7 +83,7 @@ impl Layout {
     /// Reads a header (as [`header`] gives it).
     ///
     /// # Errors
-    /// `invalid_frame` when it is malformed or exceeds a limit, `invalid_parameter` when a parameter is not finite.
+    /// `invalid_frame` when it is malformed or exceeds a limit.
     pub fn parse(header: &[u8]) -> Result<Self> {
         parse::layout(header)
     }
@@ -188,13 +192,11 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidFrame, message)
 }
 
-/// The bytes of a tensor, by checked multiplication.
+/// The bytes of a tensor. Multiplied from the left with a check each time, so that every language refuses the same.
 fn byte_length(shape: &[usize], element: usize) -> Option<usize> {
-    // A zero anywhere makes the product zero, but the other factors must not overflow before it is met.
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    shape
-        .iter()
-        .try_fold(element, |bytes, dimension| bytes.checked_mul(*dimension))
+    shape.iter().try_fold(element, |bytes, dimension| {
+        bytes
+            .checked_mul(*dimension)
+            .filter(|bytes| *bytes <= MAX_SIZE)
+    })
 }

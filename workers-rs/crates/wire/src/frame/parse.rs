@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    ALIGNMENT, COMPLEX, Layout, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
+    COMPLEX, Layout, MAX_DATA, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
     PREFIX, TensorInfo, byte_length, invalid, json,
 };
 use crate::header::shortened;
@@ -18,10 +18,6 @@ pub(super) fn layout(header: &[u8]) -> Result<Layout> {
     let Header { entries, metadata } = serde_json::from_slice(header)
         .map_err(|error| invalid(format!("frame header: {error}")))?;
     let data_start = PREFIX + header.len();
-    debug_assert!(
-        data_start.is_multiple_of(ALIGNMENT),
-        "checked where the header was cut out"
-    );
     let total = data_start + tiled_length(&entries)?;
     let mut tensors = entries
         .into_iter()
@@ -47,7 +43,7 @@ fn tiled_length(entries: &[Entry]) -> Result<usize> {
         .collect();
     ranges.sort_unstable();
     ranges.into_iter().try_fold(0, |filled, (start, end)| {
-        if start == filled && end >= start {
+        if start == filled && (start..=MAX_DATA).contains(&end) {
             return Ok(end);
         }
         Err(invalid(format!("tensor bytes {start}..{end} do not continue at {filled}: holes and overlaps are not allowed")))
@@ -88,6 +84,7 @@ struct Entry {
 }
 
 impl Entry {
+    /// `data_start` and the offsets were found to fit in memory together.
     fn into_info(self, data_start: usize) -> Result<TensorInfo> {
         let Self {
             name,
@@ -96,22 +93,19 @@ impl Entry {
             start,
             end,
         } = self;
-        let place = |offset: usize| data_start.checked_add(offset);
-        let fits = byte_length(&shape, dtype.size()) == end.checked_sub(start);
-        match (place(start), place(end)) {
-            (Some(start), Some(end)) if fits => Ok(TensorInfo {
-                name,
-                dtype,
-                shape,
-                start,
-                end,
-            }),
-            _ => Err(invalid(format!(
-                "tensor '{}' has bytes {start}..{end}, which is not the size of {} {shape:?}",
-                shortened(&name),
-                dtype.numpy()
-            ))),
+        if byte_length(&shape, dtype.size()) != end.checked_sub(start) {
+            let (name, dtype) = (shortened(&name), dtype.numpy());
+            return Err(invalid(format!(
+                "tensor '{name}' has bytes {start}..{end}; {dtype} {shape:?} has another size"
+            )));
         }
+        Ok(TensorInfo {
+            name,
+            dtype,
+            shape,
+            start: data_start + start,
+            end: data_start + end,
+        })
     }
 }
 
@@ -244,9 +238,7 @@ read_object!(
                     })?;
                     dtype.replace(found).is_some()
                 }
-                "shape" => shape
-                    .replace(access.next_value::<Numbers<MAX_DIMENSIONS>>()?)
-                    .is_some(),
+                "shape" => shape.replace(access.next_value::<Shape>()?).is_some(),
                 "data_offsets" => offsets
                     .replace(access.next_value::<[usize; 2]>()?)
                     .is_some(),
@@ -265,7 +257,7 @@ read_object!(
         }
         let missing = |key| A::Error::custom(format_args!("a tensor has no '{key}'"));
         let [start, end] = offsets.ok_or_else(|| missing("data_offsets"))?;
-        let Numbers(shape) = shape.ok_or_else(|| missing("shape"))?;
+        let Shape(shape) = shape.ok_or_else(|| missing("shape"))?;
         Ok(Place {
             dtype: dtype.ok_or_else(|| missing("dtype"))?,
             shape,
@@ -275,37 +267,35 @@ read_object!(
     }
 );
 
-/// At most `LIMIT` whole numbers.
-struct Numbers<const LIMIT: usize>(Vec<usize>);
+/// A shape, read no further than it may go.
+struct Shape(Vec<usize>);
 
-impl<'de, const LIMIT: usize> Deserialize<'de> for Numbers<LIMIT> {
+impl<'de> Deserialize<'de> for Shape {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Read<const LIMIT: usize>;
-        impl<'de, const LIMIT: usize> Visitor<'de> for Read<LIMIT> {
-            type Value = Numbers<LIMIT>;
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Shape;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "an array of at most {LIMIT} whole numbers")
+                formatter.write_str("an array of whole numbers")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(
                 self,
                 mut access: A,
-            ) -> std::result::Result<Self::Value, A::Error> {
-                let mut numbers = Vec::new();
-                while numbers.len() < LIMIT
-                    && let Some(number) = access.next_element()?
-                {
-                    numbers.push(number);
+            ) -> std::result::Result<Shape, A::Error> {
+                let mut dimensions = Vec::new();
+                while let Some(dimension) = access.next_element()? {
+                    if dimensions.len() == MAX_DIMENSIONS {
+                        return Err(A::Error::custom(format_args!(
+                            "more dimensions than allowed: at most {MAX_DIMENSIONS}"
+                        )));
+                    }
+                    dimensions.push(dimension);
                 }
-                if numbers.len() == LIMIT && access.next_element::<IgnoredAny>()?.is_some() {
-                    return Err(A::Error::custom(format_args!(
-                        "more dimensions than allowed: at most {LIMIT}"
-                    )));
-                }
-                Ok(Numbers(numbers))
+                Ok(Shape(dimensions))
             }
         }
-        deserializer.deserialize_seq(Read::<LIMIT>)
+        deserializer.deserialize_seq(Read)
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ALIGNMENT, COMPLEX, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, METADATA,
-    PARAMS, PREFIX, byte_length, invalid,
+    ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS,
+    METADATA, PARAMS, PREFIX, byte_length, invalid,
 };
 use crate::{Dtype, Error, ErrorKind, Result};
 
@@ -108,8 +108,9 @@ impl Plan {
         for &index in &order {
             let (name, dtype, shape) = specs[index];
             check(name, dtype, shape, &specs[..index])?;
-            let end =
-                byte_length(shape, dtype.size()).and_then(|bytes| data_length.checked_add(bytes));
+            let end = byte_length(shape, dtype.size())
+                .and_then(|bytes| data_length.checked_add(bytes))
+                .filter(|end| *end <= MAX_DATA);
             let end = end.ok_or_else(|| {
                 invalid(format!("tensor '{name}' {shape:?} is larger than memory"))
             })?;
@@ -131,11 +132,7 @@ impl Plan {
             let message = format!("a frame of {data_length} bytes is larger than memory");
             return Err(Error::new(ErrorKind::PayloadTooLarge, message));
         }
-        write_header(
-            &mut header,
-            order.iter().map(|&index| (specs[index], &ranges[index])),
-            params,
-        )?;
+        write_header(&mut header, &specs, &order, &ranges, params)?;
         let data_start = header.len();
         for range in &mut ranges {
             *range = data_start + range.start..data_start + range.end;
@@ -175,15 +172,29 @@ fn check(
     Ok(())
 }
 
-fn write_header<'a>(
+fn write_header(
     out: &mut Vec<u8>,
-    tensors: impl Iterator<Item = ((&'a str, Dtype, &'a [usize]), &'a Range<usize>)>,
+    specs: &[(&str, Dtype, &[usize])],
+    order: &[usize],
+    ranges: &[Range<usize>],
     params: &Map<String, Value>,
 ) -> Result<()> {
     out.extend_from_slice(&[0; PREFIX]);
     out.push(b'{');
-    let mut complex = Vec::new();
-    for ((name, dtype, shape), range) in tensors {
+    let complex: Vec<_> = order
+        .iter()
+        .map(|&index| specs[index])
+        .filter(|spec| spec.1 == Dtype::C128)
+        .collect();
+    if !complex.is_empty() || !params.is_empty() {
+        write_metadata(
+            out,
+            &complex.iter().map(|spec| spec.0).collect::<Vec<_>>(),
+            params,
+        )?;
+    }
+    for &index in order {
+        let ((name, dtype, shape), range) = (specs[index], &ranges[index]);
         separate(out);
         write_json(out, name)?;
         out.extend_from_slice(b":{\"dtype\":\"");
@@ -200,13 +211,6 @@ fn write_header<'a>(
         out.push(b',');
         write_json(out, &range.end)?;
         out.extend_from_slice(b"]}");
-        if dtype == Dtype::C128 {
-            complex.push(name);
-        }
-    }
-    if !complex.is_empty() || !params.is_empty() {
-        separate(out);
-        write_metadata(out, &complex, params)?;
     }
     out.push(b'}');
     out.resize(out.len().next_multiple_of(ALIGNMENT), b' ');
@@ -224,16 +228,16 @@ fn write_header<'a>(
 fn write_metadata(out: &mut Vec<u8>, complex: &[&str], params: &Map<String, Value>) -> Result<()> {
     write_json(out, METADATA)?;
     out.extend_from_slice(b":{");
-    if !complex.is_empty() {
-        write_json(out, COMPLEX)?;
-        out.push(b':');
-        write_json(out, &text(complex)?)?;
-    }
     if !params.is_empty() {
-        separate(out);
         write_json(out, PARAMS)?;
         out.push(b':');
         write_json(out, &text(params)?)?;
+    }
+    if !complex.is_empty() {
+        separate(out);
+        write_json(out, COMPLEX)?;
+        out.push(b':');
+        write_json(out, &text(complex)?)?;
     }
     out.push(b'}');
     Ok(())
