@@ -26,6 +26,7 @@ STATUS: Final = KeyValueConfig(
 )
 FILES_BUCKET: Final = "npu_model_files"
 FILES: Final = ObjectStoreConfig(
+    bucket=FILES_BUCKET,
     description="npufleet: the files of registered models",
     storage=StorageType.FILE,
 )
