@@ -1,0 +1,102 @@
+"""A batch span processor that never blocks work and counts what it had to drop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+QUEUE_LIMIT: Final = 2048
+DELAY_MILLISECONDS: Final = 500
+
+_log = logging.getLogger(__name__)
+
+
+class CountingExporter(SpanExporter):
+    """Passes batches on; `handed` and `failed` count spans given to the exporter and not accepted by it."""
+
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner = inner
+        self._stopped = False
+        self.handed = 0
+        self.failed = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export one batch; an exporter that raises has failed, and says so in the log."""
+        result = SpanExportResult.FAILURE
+        try:
+            if not self._stopped:
+                result = self._inner.export(spans)
+        except Exception:  # noqa: BLE001 - whatever an exporter raises, the spans are lost and work goes on
+            _log.exception("spans could not be exported")
+        self.handed += len(spans)
+        if result is not SpanExportResult.SUCCESS:
+            self.failed += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        """Close the exporter, once; an export in progress gives up."""
+        if not self._stopped:
+            self._stopped = True
+            self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Have the exporter write out what it buffers itself."""
+        return self._inner.force_flush(timeout_millis)
+
+
+class CountingProcessor(BatchSpanProcessor):
+    """Queues finished spans for a thread that exports them; beyond the queue's limit they are dropped and counted.
+
+    The limit is OTEL_BSP_MAX_QUEUE_SIZE or 2048. They are exported every half second unless OTEL_BSP_SCHEDULE_DELAY
+    says otherwise: whoever asks for the trace of the last request does not like to wait.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = CountingExporter(exporter)
+        self._limit = _queue_limit()
+        self._counter = threading.Lock()
+        self._accepted = 0
+        self._refused = 0
+        # One more than ours, so that ours is the limit that acts and every drop is seen here.
+        super().__init__(
+            self._exporter,
+            max_queue_size=self._limit + 1,
+            schedule_delay_millis=None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else DELAY_MILLISECONDS,
+            max_export_batch_size=min(512, self._limit),
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were refused by the full queue or by the exporter."""
+        return self._refused + self._exporter.failed
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue one finished span, or count it as dropped."""
+        with self._counter:
+            if self._accepted - self._exporter.handed >= self._limit:
+                self._refused += 1
+                return
+            self._accepted += 1
+        super().on_end(span)
+
+    def stop_exporting(self) -> None:
+        """Make exports fail from now on, so that shutting down does not wait for a collector that hangs."""
+        self._exporter.shutdown()
+
+
+def _queue_limit() -> int:
+    text = os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "")
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text:
+        _log.warning("OTEL_BSP_MAX_QUEUE_SIZE is %r; allowed: integers above 0; using %d", text, QUEUE_LIMIT)
+    return QUEUE_LIMIT
