@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..errors import InvalidParameterError, UnavailableError
-from .options import ConnectOptions
+from npufleet.errors import InvalidParameterError, UnavailableError
+from npufleet.transport.options import ConnectOptions
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ConnectOptions", "Reply", "Transport", "open_transport"]
 
@@ -79,14 +81,14 @@ async def open_transport(options: ConnectOptions, which: str | None = None) -> T
     if which not in (None, "native", "pure"):
         raise InvalidParameterError(f"transport is {which!r}; allowed: native, pure")
     if which != "pure":
-        from .. import _engine
+        from npufleet import _engine
 
         if _engine.native_or_none() is not None:
-            from . import native
+            from npufleet.transport import native
 
             return await native.open(options)
         if which == "native":
             raise UnavailableError(f"the native transport is not available: {_engine.reason()}")
-    from . import pure
+    from npufleet.transport import pure
 
     return await pure.open(options)

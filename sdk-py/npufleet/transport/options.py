@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..errors import InvalidParameterError
+from npufleet.errors import InvalidParameterError
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 SCHEMES = ("nats", "tls")
@@ -44,7 +44,9 @@ class ConnectOptions:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url if "://" in self.url else f"nats://{self.url}")
         if parts.scheme not in SCHEMES or not parts.hostname:
-            raise InvalidParameterError(f"url is {_without_password(self.url)!r}; allowed: nats://host[:port] or tls://host[:port]")
+            raise InvalidParameterError(
+                f"url is {_without_password(self.url)!r}; allowed: nats://host[:port] or tls://host[:port]"
+            )
         try:
             port = parts.port or 4222
         except ValueError as error:

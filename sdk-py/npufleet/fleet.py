@@ -1,0 +1,277 @@
+"""`AsyncFleet`: ask a fleet for operations from an asyncio program."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from npufleet import rows as row_requests
+from npufleet._typed import AsyncOperations
+from npufleet.call import Calls
+from npufleet.control import Control
+from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
+from npufleet.opening import Opening
+from npufleet.statistics import Counters, Statistics
+from npufleet.transport import ConnectOptions, open_transport
+from npufleet.wire import contract
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from npufleet.broker.local import LocalFleet
+    from npufleet.models import Models
+    from npufleet.result import Result
+    from npufleet.transport import Transport
+
+TIMEOUT_S = 30.0
+
+
+class AsyncFleet(AsyncOperations):
+    """A connection to a fleet, bound to the event loop that opened it.
+
+    Open it with `connect` or `local`. Every call may raise any `FleetError`; cancelling the task that awaits a
+    call cancels the work. Any number of calls may be in flight at once.
+    """
+
+    def __init__(self, options: ConnectOptions, transport: Transport, local: LocalFleet | None = None) -> None:
+        """Take over an open transport; programs use `connect` or `local`."""
+        self._options = options
+        self._transport = transport
+        self._local = local
+        self._counters = Counters()
+        self._control = Control(options)
+        self._models: Models | None = None
+        self._calls = Calls(transport, options.prefix, self._counters, self._why_nobody_serves)
+
+    @classmethod
+    def connect(
+        cls,
+        url: str | None = None,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        credentials: str | os.PathLike[str] | None = None,
+        tls_ca: str | os.PathLike[str] | None = None,
+        tls_certificate: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
+        inbox_prefix: str | None = None,
+        prefix: str = "npu",
+        transport: str | None = None,
+    ) -> Opening[Self]:
+        """Connect to a broker: `async with AsyncFleet.connect() as fleet`, or `await` it and `close` it yourself.
+
+        What is not given comes from `NPUFLEET_URL`, `NPUFLEET_USER`, ..., the address by default being
+        nats://127.0.0.1:4222. `credentials` is a NATS `.creds` file, `tls_*` are PEM files, `transport` is `native`,
+        `pure` or None for the faster one that is there.
+        Raises `UnavailableError` with the address when the broker cannot be reached or refuses us.
+        """
+        options = ConnectOptions.from_environment(
+            url=url,
+            user=user,
+            password=password,
+            token=token,
+            credentials=_text(credentials),
+            tls_ca=_text(tls_ca),
+            tls_certificate=_text(tls_certificate),
+            tls_key=_text(tls_key),
+            inbox_prefix=inbox_prefix,
+            prefix=prefix,
+        )
+        return Opening(cls._open(options, transport))
+
+    @classmethod
+    def local(
+        cls, workers: Sequence[str] = ("rust", "python"), *, transport: str | None = None, **options: Any
+    ) -> Opening[Self]:
+        """Start a broker and workers on this machine for as long as the fleet is open, and connect to them.
+
+        `options` are those of `npufleet.broker.local.LocalFleet.start`, such as `queue_limit` of every worker.
+        Nothing is left behind, however this process ends. Raises `UnavailableError` when something does not start.
+        """
+        return Opening(cls._open_local(workers, transport, options))
+
+    @classmethod
+    async def _open(cls, options: ConnectOptions, transport: str | None, local: LocalFleet | None = None) -> Self:
+        return cls(options, await open_transport(options, transport), local)
+
+    @classmethod
+    async def _open_local(cls, workers: Sequence[str], transport: str | None, options: dict[str, Any]) -> Self:
+        from npufleet.broker.local import LocalFleet
+
+        local = await LocalFleet.start(workers, **options)
+        try:
+            return await cls._open(ConnectOptions(local.url), transport, local)
+        except BaseException:
+            await local.stop()
+            raise
+
+    async def call(
+        self,
+        operation: str,
+        tensors: object,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        timeout: float = TIMEOUT_S,  # noqa: ASYNC109 - it travels with the request as its deadline
+        lane: str = contract.DEFAULT_LANE,
+    ) -> Result:
+        """Run an operation on the fleet and return its result.
+
+        `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
+        with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
+        of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
+        """
+        return await self._calls.call(operation, tensors, params, model, timeout, lane)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, object],
+        *,
+        version: int | None = None,
+        timeout: float = TIMEOUT_S,  # noqa: ASYNC109
+        lane: str = contract.DEFAULT_LANE,
+    ) -> dict[str, NDArray[Any]]:
+        """Run a registered model on rows of input and return its outputs by name.
+
+        `inputs` maps the model's input names to arrays with one row per first index. With `version`, any other
+        version being served raises `UnknownModelError`.
+        """
+        params = None if version is None else {"version": version}
+        return dict(await self._calls.call("infer", inputs, params, model, timeout, lane))
+
+    async def map(
+        self,
+        operation: str,
+        rows: object,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        timeout: float = TIMEOUT_S,  # noqa: ASYNC109
+        lane: str = contract.DEFAULT_LANE,
+        rows_per_request: int | None = None,
+        concurrency: int = 16,
+    ) -> NDArray[Any] | dict[str, NDArray[Any]]:
+        """Run an operation on many rows, sent in requests of many rows each, and return the outputs in order.
+
+        `rows` is an array, or a mapping of names to arrays, whose first dimension counts rows; a request holds as
+        many as fit well into a message, at most `rows_per_request` (default: the model's max_batch, for `infer`).
+        `concurrency` requests are in flight at once, each with `timeout` seconds. An array gives an array, a mapping
+        gives a dict. The first error ends all of it.
+        """
+        row = contract.operation(operation)
+        arrays = row_requests.check(row, rows, params)
+        _check("concurrency", concurrency, row_requests.CONCURRENCY_LIMIT)
+        if rows_per_request is not None:
+            _check("rows_per_request", rows_per_request, row_requests.ROWS_LIMIT)
+        elif row.model and model is not None:
+            rows_per_request = await self._max_batch(model)
+        size = row_requests.rows_per_request(arrays, self._transport.max_payload, rows_per_request)
+        outputs = await row_requests.run(
+            arrays,
+            size,
+            concurrency,
+            lambda chunk: self._calls.call(operation, chunk, params, model, timeout, lane),
+        )
+        return next(iter(outputs.values())) if len(outputs) == 1 and not isinstance(rows, Mapping) else outputs
+
+    @property
+    def models(self) -> Models:
+        """The registry of the models that the fleet serves."""
+        if self._models is None:
+            from npufleet.models import Models
+
+            self._models = Models(self._control)
+        return self._models
+
+    async def health(self) -> dict[str, Any]:
+        """Ask the fleet's parts how they are; what is absent says why."""
+        from npufleet import health
+
+        return await health.collect(self)
+
+    def statistics(self) -> Statistics:
+        """Return what has been counted since the connection was opened."""
+        return self._counters.snapshot()
+
+    @property
+    def url(self) -> str:
+        """The broker's address with all that a plain NATS client needs; it may hold a password."""
+        return self._options.full_url
+
+    @property
+    def options(self) -> ConnectOptions:
+        """How this fleet is connected."""
+        return self._options
+
+    @property
+    def control(self) -> Control:
+        """The slow lane: the services protocol and JetStream."""
+        return self._control
+
+    @property
+    def transport(self) -> str:
+        """`native` or `pure`."""
+        return self._transport.name
+
+    @property
+    def state(self) -> str:
+        """`connected`, `reconnecting` or `closed`."""
+        return self._transport.state
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes the broker takes in one message."""
+        return self._transport.max_payload
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of a local fleet by name (`broker`, `rust`, `python`, ...); empty for a remote one."""
+        return dict(self._local.pids) if self._local is not None else {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user of a local fleet should know, such as why no Rust worker runs."""
+        return list(self._local.notes) if self._local is not None else []
+
+    async def close(self) -> None:
+        """End the calls in flight with `UnavailableError`, disconnect, and stop a local fleet; may be repeated."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._local is not None:
+                stack.push_async_callback(self._local.stop)
+            stack.push_async_callback(self._control.close)
+            stack.push_async_callback(self._transport.close)
+            self._calls.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _max_batch(self, model: str) -> int | None:
+        """Return the model's max_batch, or None where there is no registry to ask; the worker then decides."""
+        try:
+            return (await self.models.info(model)).max_batch
+        except UnavailableError:
+            return None
+
+    async def _why_nobody_serves(self, model: str) -> FleetError:
+        return await self.models.why_nobody_serves(model)
+
+
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _check(field: str, value: int, maximum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+        raise InvalidParameterError(f"{field} is {value!r}; allowed: 1 to {maximum}")

@@ -1,0 +1,75 @@
+"""What a call gives back: the output arrays, and who computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from npufleet.errors import InvalidShapeError
+from npufleet.wire import header
+from npufleet.wire.header import Timing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from npufleet.transport import Reply
+
+
+class Result(Mapping[str, "NDArray[Any]"]):
+    """The output arrays of a call by name; they are read-only views of the reply.
+
+    `params` are the parameters that the reply carries, `trace_id` is the id of its trace (32 hex digits) or None
+    when the call was not traced.
+    """
+
+    __slots__ = ("_reply", "_tensors", "params", "trace_id")
+
+    def __init__(
+        self, tensors: dict[str, NDArray[Any]], params: dict[str, Any], reply: Reply, trace_id: str | None = None
+    ) -> None:
+        self._tensors = tensors
+        self.params = params
+        self._reply = reply
+        self.trace_id = trace_id
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in self._tensors.items())
+        return f"<Result {arrays or 'empty'}; engine={self.engine} device={self.device}>"
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The output, where there is exactly one; raises `InvalidShapeError` otherwise."""
+        if len(self._tensors) != 1:
+            names = ", ".join(self._tensors) or "none"
+            raise InvalidShapeError(f"the result has {len(self._tensors)} tensors: {names}; ask for one by name")
+        return next(iter(self._tensors.values()))
+
+    @property
+    def engine(self) -> str | None:
+        """`rust` or `python`: which implementation ran."""
+        return self._reply.header(header.ENGINE)
+
+    @property
+    def device(self) -> str | None:
+        """`NPU`, `GPU` or `CPU`: where it ran."""
+        return self._reply.header(header.DEVICE)
+
+    @property
+    def fallback_reason(self) -> str | None:
+        """Why the request left its first engine or device, or None when it did not."""
+        return self._reply.header(header.FALLBACK_REASON)
+
+    @property
+    def timing(self) -> Timing | None:
+        """Where the time went inside the worker, in microseconds."""
+        text = self._reply.header(header.TIMING)
+        return Timing.parse(text) if text else None

@@ -1,0 +1,109 @@
+"""`map`: cut many rows into requests, send some at a time, put the answers together in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from npufleet.errors import InvalidParameterError, InvalidShapeError, PayloadTooLargeError
+from npufleet.wire import contract
+from npufleet.wire.array import as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numpy.typing import NDArray
+
+    from npufleet.result import Result
+
+    Arrays = dict[str, NDArray[Any]]
+    Send = Callable[[Arrays], Awaitable[Result]]
+
+ROWS_LIMIT: Final = 1 << 20
+CONCURRENCY_LIMIT: Final = 4096
+BYTES_PER_REQUEST: Final = 256 * 1024
+"""Larger messages gain nothing: the broker's rate is then bounded by bytes, not by requests."""
+
+HEADER_ROOM: Final = 4096
+
+
+def check(operation: contract.Operation, rows: object, params: Mapping[str, object] | None) -> Arrays:
+    """Return the rows as arrays of one length, or refuse what cannot be cut along the first dimension."""
+    if isinstance(rows, Mapping):
+        arrays = {name: as_array(name, value) for name, value in rows.items()}
+    elif operation.inputs is not None and len(operation.inputs) == 1:
+        name = operation.inputs[0].name
+        arrays = {name: as_array(name, rows)}
+    else:
+        raise InvalidShapeError(f"rows of {operation.name} are no mapping; allowed: names to arrays")
+    lengths = {name: array.shape[0] if array.ndim else None for name, array in arrays.items()}
+    if None in lengths.values() or len(set(lengths.values())) != 1:
+        raise InvalidShapeError(f"rows are {lengths}; allowed: tensors with the same first dimension")
+    ranks = {row.name: row.minimum_rank for row in operation.inputs or ()}
+    for name, array in arrays.items():
+        least = ranks.get(name, 0) + 1
+        if array.ndim < least:
+            raise InvalidShapeError(f"rows '{name}' have rank {array.ndim}; allowed: {least} to {contract.RANK_LIMIT}")
+        axis = (params or {}).get("axis")
+        if isinstance(axis, int) and axis in (0, -array.ndim):
+            raise InvalidParameterError(f"parameter 'axis' is {axis}; map cuts along that dimension")
+    return arrays
+
+
+def rows_per_request(arrays: Arrays, max_payload: int, limit: int | None) -> int:
+    """Return how many rows go into one request: by bytes, and by `limit` where it is given."""
+    count = len(next(iter(arrays.values())))
+    row_bytes = sum(array.nbytes for array in arrays.values()) // max(count, 1)
+    room = min(BYTES_PER_REQUEST, max_payload - HEADER_ROOM)
+    by_bytes = max(room // max(row_bytes, 1), 1)
+    return min(by_bytes, ROWS_LIMIT if limit is None else limit)
+
+
+async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays:
+    """Send the rows in requests of at most `size`, `concurrency` at a time; the first error ends all of it."""
+    count = len(next(iter(arrays.values())))
+    starts = iter(range(0, max(count, 1), size))
+    done: dict[int, list[Arrays]] = {}
+
+    async def work() -> None:
+        for start in starts:
+            chunk = {name: array[start : start + size] for name, array in arrays.items()}
+            done[start] = await _send_or_split(chunk, send)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, -(-max(count, 1) // size))):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        # One error is what the caller asked about; the others are the same or follow from it.
+        raise errors.exceptions[0] from None
+    parts = [part for start in sorted(done) for part in done[start]]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+async def _send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
+    """Send one chunk; where the request or its answer does not fit into a message, send its halves."""
+    count = len(next(iter(chunk.values())))
+    try:
+        return [_checked(await send(chunk), count)]
+    except PayloadTooLargeError:
+        if count < 2:
+            raise
+    halves = ({name: array[part] for name, array in chunk.items()} for part in _halves(count))
+    return [part for half in halves for part in await _send_or_split(half, send)]
+
+
+def _halves(count: int) -> tuple[slice, slice]:
+    return slice(0, count // 2), slice(count // 2, count)
+
+
+def _checked(result: Result, count: int) -> Arrays:
+    for name, array in result.items():
+        if not array.ndim or len(array) != count:
+            raise InvalidShapeError(f"output '{name}' has shape {array.shape} for {count} rows; map needs one row each")
+    return dict(result)

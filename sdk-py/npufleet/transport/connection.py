@@ -1,0 +1,107 @@
+"""Open a nats-py connection that reconnects forever and swallows no error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+
+from npufleet.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.aio.client import Client
+
+    from npufleet.transport.options import ConnectOptions
+
+    Callback = Callable[[], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5
+RECONNECT_WAIT_S: Final = 0.25
+PING_INTERVAL_S: Final = 15
+
+HINT: Final = "start a fleet with `npufleet up`, or give its address as url= or NPUFLEET_URL"
+
+
+async def connect(
+    client: Client,
+    options: ConnectOptions,
+    *,
+    disconnected: Callback | None = None,
+    reconnected: Callback | None = None,
+    closed: Callback | None = None,
+) -> None:
+    """Connect `client`, failing at the first refusal, and reconnect forever from then on.
+
+    Raises `UnavailableError` with the address and a hint; later errors go to the log.
+    """
+    refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    async def on_error(error: Exception) -> None:
+        if not refused.done():
+            refused.set_result(error)
+        else:
+            _log.warning("connection to %s: %s", options.url, error or repr(error))
+
+    opening = asyncio.ensure_future(
+        client.connect(
+            **_arguments(options),
+            error_cb=on_error,
+            disconnected_cb=disconnected,
+            reconnected_cb=reconnected,
+            closed_cb=closed,
+        )
+    )
+    try:
+        waited: set[asyncio.Future[Any]] = {opening, refused}
+        await asyncio.wait(waited, timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done() and not refused.done():
+            opening.result()
+            refused.set_result(Exception())  # connected: from here on errors are only logged
+            return
+        reason: Exception = refused.result() if refused.done() else TimeoutError(f"no answer in {CONNECT_TIMEOUT_S} s")
+    except (OSError, nats.errors.Error, ValueError) as error:
+        reason = error
+    finally:
+        if not opening.done():
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+    await client.close()
+    raise unavailable(options, reason) from reason
+
+
+def unavailable(options: ConnectOptions, error: Exception) -> UnavailableError:
+    """Say in one line which address refused us, why, and what helps."""
+    reason = str(error) or type(error).__name__
+    hint = HINT
+    if "authorization" in reason.lower():
+        hint = "give user= and password=, token= or credentials="
+    elif isinstance(error, ssl.SSLError):
+        hint = "give tls_ca= with the certificate authority of the broker"
+    return UnavailableError(f"cannot connect to {options.url}: {reason}; {hint}")
+
+
+def _arguments(options: ConnectOptions) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "servers": options.url,
+        "name": options.name,
+        "inbox_prefix": options.inbox_prefix,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "reconnect_time_wait": RECONNECT_WAIT_S,
+        "max_reconnect_attempts": -1,
+        "ping_interval": PING_INTERVAL_S,
+    }
+    given = {
+        "user": options.user,
+        "password": options.password,
+        "token": options.token,
+        "user_credentials": options.credentials,
+        "tls": options.ssl_context() if options.tls else None,
+    }
+    return arguments | {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,85 @@
+"""The transport over the compiled core: a thread of its own speaks to the broker, this loop only resolves futures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from npufleet.errors import from_kind
+
+if TYPE_CHECKING:
+    from npufleet import _native
+    from npufleet.transport import Reply
+    from npufleet.transport.options import ConnectOptions
+
+
+class NativeTransport:
+    """A connection to the broker, bound to the event loop that opened it; see `Transport`."""
+
+    name = "native"
+
+    def __init__(self, client: _native.Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._submit = client.submit
+        self._create_future = loop.create_future
+        self._sequences: dict[asyncio.Future[Reply], int] = {}
+        self._closed = False
+        loop.add_reader(client.fileno(), self._resolve)
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes the broker takes in one message, headers included."""
+        return self._client.max_payload
+
+    @property
+    def state(self) -> str:
+        """`connected`, `reconnecting` or `closed`."""
+        return self._client.state
+
+    def request(
+        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
+    ) -> asyncio.Future[Reply]:
+        """Send a frame and return the future of its reply; see `Transport.request`."""
+        future: asyncio.Future[Reply] = self._create_future()
+        self._sequences[future] = self._submit(subject, frame, deadline_us, headers, future)
+        return future
+
+    def cancel(self, future: asyncio.Future[Reply]) -> None:
+        """Forget a request and tell the workers to drop it; a future that is done is left as it is."""
+        sequence = self._sequences.pop(future, None)
+        if sequence is not None:
+            self._client.cancel(sequence)
+        future.cancel()
+
+    async def close(self) -> None:
+        """Fail what is in flight with `UnavailableError` and disconnect; closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._client.fileno())
+        await self._loop.run_in_executor(None, self._client.close)
+        self._resolve()
+
+    def _resolve(self) -> None:
+        sequences = self._sequences
+        for future, outcome in self._client.drain():
+            sequences.pop(future, None)
+            # The awaiting task may have been cancelled without anybody telling us.
+            if future.done():
+                continue
+            if type(outcome) is tuple:
+                kind, message = outcome
+                future.set_exception(from_kind(kind, message))
+            else:
+                future.set_result(outcome)
+
+
+async def open(options: ConnectOptions) -> NativeTransport:  # noqa: A001  (the name that both transports share)
+    """Connect; raises `UnavailableError` when the broker cannot be reached or refuses us."""
+    from npufleet import _native
+
+    loop = asyncio.get_running_loop()
+    client = await loop.run_in_executor(None, _native.Client, json.dumps(options.as_dict()))
+    return NativeTransport(client, loop)

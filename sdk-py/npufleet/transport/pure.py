@@ -1,0 +1,239 @@
+"""The transport without compiled code: nats-py, one inbox subscription, one task that writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.nuid import NUID
+
+from npufleet.errors import DeadlineExceededError, FleetError, PayloadTooLargeError, UnavailableError
+from npufleet.transport import Reply, connection
+from npufleet.transport.sweep import Sweep
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from npufleet.transport.options import ConnectOptions
+
+_log = logging.getLogger(__name__)
+
+_DEADLINE: Final = "Npu-Deadline"
+_HEADER_ROOM: Final = 4096
+"""Below max_payload by this much, a request cannot be too large whatever its headers are."""
+
+
+async def open(options: ConnectOptions) -> PureTransport:  # noqa: A001 - the name that both transports share
+    """Connect, or raise `UnavailableError` with the address and a hint."""
+    transport = PureTransport(options)
+    await transport.start()
+    return transport
+
+
+class PureReply:
+    """A message from nats-py as a `Reply`."""
+
+    __slots__ = ("_headers", "payload")
+
+    def __init__(self, message: Msg) -> None:
+        self.payload: bytes = message.data
+        self._headers = message.headers
+
+    @property
+    def status(self) -> int:
+        """503 when nobody subscribes to the subject, 0 for an answer."""
+        return int(self._headers.get("Status", 0)) if self._headers and not self.payload else 0
+
+    def header(self, name: str) -> str | None:
+        """One header, or None."""
+        return self._headers.get(name) if self._headers else None
+
+
+class _Pending(asyncio.Future[Reply]):
+    """The future of one request, with what the sweeper and a lost connection need to know."""
+
+    sequence = 0
+    deadline = 0.0
+    sent = False
+
+
+class PureTransport:
+    """Requests over one nats-py connection; answers come back on one inbox and are matched by sequence."""
+
+    name = "pure"
+
+    def __init__(self, options: ConnectOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._client = Client()
+        self._id = NUID().next().decode()
+        self._inbox = f"{options.inbox_prefix}.{self._id}"
+        self._sequence = 0
+        self._pending: dict[str, _Pending] = {}
+        self._outgoing: deque[tuple[_Pending | None, str, bytes, str, dict[str, str] | None]] = deque()
+        self._wake = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._deadlines = Sweep(self._loop, self._expire)
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect and subscribe to the inbox."""
+        await connection.connect(
+            self._client,
+            self._options,
+            disconnected=self._on_disconnected,
+            reconnected=self._on_reconnected,
+            closed=self._on_closed,
+        )
+        # No bounds of its own: what can arrive is bounded by the calls in flight, and a dropped reply is a lost call.
+        await self._client.subscribe(
+            f"{self._inbox}.*", cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        await self._client.flush()
+        self._connected.set()
+        self._writer = self._loop.create_task(self._write(), name="npufleet-pure-writer")
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes the broker takes in one message, headers included."""
+        return self._client.max_payload
+
+    @property
+    def state(self) -> str:
+        """`connected`, `reconnecting` or `closed`."""
+        if self._closed or self._client.is_closed:
+            return "closed"
+        return "connected" if self._client.is_connected else "reconnecting"
+
+    def request(
+        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
+    ) -> asyncio.Future[Reply]:
+        """Queue a request for the writer; see `Transport.request`."""
+        if self._closed or self._client.is_closed:
+            raise UnavailableError(f"the connection to {self._options.url} is closed")
+        fields = {_DEADLINE: str(deadline_us)}
+        if headers:
+            fields.update(headers)
+        if len(frame) > self.max_payload - _HEADER_ROOM:
+            size = len(frame) + _header_bytes(fields)
+            if size > self.max_payload:
+                raise PayloadTooLargeError.of(size, self.max_payload)
+        self._sequence += 1
+        token = str(self._sequence)
+        pending = _Pending(loop=self._loop)
+        pending.sequence = self._sequence
+        pending.deadline = deadline_us / 1e6
+        self._pending[token] = pending
+        self._send(pending, subject, frame, f"{self._inbox}.{token}", fields)
+        moment = self._loop.time() + pending.deadline - time.time()
+        if moment < self._deadlines.next:
+            self._deadlines.at(moment)
+        return pending
+
+    def cancel(self, future: asyncio.Future[Reply]) -> None:
+        """Forget a request and tell the workers to drop it."""
+        if not isinstance(future, _Pending):
+            return
+        known = self._pending.pop(str(future.sequence), None)
+        future.cancel()
+        if known is not None and future.sent and not self._closed:
+            self._send(None, f"{self._options.prefix}.v1.cancel.{self._id}.{future.sequence}", b"", "", None)
+
+    async def close(self) -> None:
+        """Fail what is in flight with `UnavailableError` and disconnect."""
+        self._closed = True
+        self._deadlines.stop()
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        self._fail(list(self._pending.values()), "the connection was closed by this program")
+        await self._client.close()
+
+    def _send(
+        self, pending: _Pending | None, subject: str, frame: bytes, reply: str, headers: dict[str, str] | None
+    ) -> None:
+        self._outgoing.append((pending, subject, frame, reply, headers))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        """Publish what is queued, in order; while the broker is away, keep it."""
+        client, outgoing = self._client, self._outgoing
+        while True:
+            if not outgoing:
+                self._wake.clear()
+                await self._wake.wait()
+            if not client.is_connected:
+                # Publishing now would let nats-py send the request after its caller has been told that it failed.
+                self._connected.clear()
+                await self._connected.wait()
+            pending, subject, frame, reply, headers = outgoing.popleft()
+            if pending is not None:
+                if pending.done():
+                    continue
+                pending.sent = True
+            try:
+                await client.publish(subject, frame, reply=reply, headers=headers)
+            except (nats.errors.Error, OSError) as error:
+                if pending is None:
+                    _log.warning("cannot cancel %s: %s", subject, error)
+                else:
+                    self._fail([pending], f"{error!r}")
+
+    async def _on_message(self, message: Msg) -> None:
+        pending = self._pending.pop(message.subject[len(self._inbox) + 1 :], None)
+        if pending is not None and not pending.done():
+            pending.set_result(PureReply(message))
+
+    def _expire(self) -> float | None:
+        """Fail the requests whose deadline has passed; return when the next one does."""
+        now = time.time()
+        earliest = float("inf")
+        for token, pending in list(self._pending.items()):
+            if pending.deadline > now:
+                earliest = min(earliest, pending.deadline)
+                continue
+            sent = pending.sent
+            if not pending.done():
+                pending.set_exception(self._late(sent))
+            self._pending.pop(token, None)
+            if sent:
+                self._send(None, f"{self._options.prefix}.v1.cancel.{self._id}.{token}", b"", "", None)
+        return self._loop.time() + earliest - now if earliest < float("inf") else None
+
+    def _late(self, sent: bool) -> FleetError:
+        if sent:
+            return DeadlineExceededError("no answer before the deadline")
+        return UnavailableError(f"no connection to {self._options.url} before the deadline")
+
+    def _fail(self, pending: list[_Pending], reason: str) -> None:
+        for each in pending:
+            self._pending.pop(str(each.sequence), None)
+            if not each.done():
+                each.set_exception(UnavailableError(f"no answer from {self._options.url}: {reason}"))
+
+    async def _on_disconnected(self) -> None:
+        if not self._closed:
+            lost = [each for each in self._pending.values() if each.sent]
+            _log.warning("lost the connection to %s with %d calls in flight", self._options.url, len(lost))
+            self._fail(lost, "the connection was lost with the call in flight")
+
+    async def _on_reconnected(self) -> None:
+        _log.warning("connected to %s again", self._options.url)
+        self._connected.set()
+
+    async def _on_closed(self) -> None:
+        if not self._closed:
+            self._fail(list(self._pending.values()), "the broker closed the connection for good")
+
+
+def _header_bytes(headers: dict[str, str]) -> int:
+    """Size of a message's header block, which the broker counts against max_payload."""
+    return len(b"NATS/1.0\r\n\r\n") + sum(
+        len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items()
+    )
