@@ -1,1 +1,31 @@
-//! The Python extension npufleet._native: client and worker, thin.
+//! The Python extension `npufleet._native`: client and worker, thin.
+//!
+//! In the order that data flows:
+//! - [`client`]: `Client`, calls in flight over one connection, completed through an event descriptor
+//! - [`reply`]: `Reply`, what a call gave
+//! - [`kernel`]: `execute`, one operation on one frame without a broker
+//! - [`errors`]: error kinds as the exceptions of `npufleet.errors`
+//! - [`fork`]: noticing that this process is a forked child
+//! - [`wake`]: the event descriptor
+
+mod client;
+mod errors;
+mod fork;
+mod reply;
+mod wake;
+
+use pyo3::prelude::*;
+
+/// Returns the version of the compiled core.
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<client::Client>()?;
+    module.add_class::<reply::Reply>()?;
+    module.add_function(wrap_pyfunction!(version, module)?)?;
+    fork::watch(module.py())
+}

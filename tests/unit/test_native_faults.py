@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("npufleet._native", reason="the compiled core is not built")
+
+from npufleet.errors import DeadlineExceededError, UnavailableError
+from npufleet.transport import native
+from npufleet.transport.options import ConnectOptions
+from tests.support.native_stand import SUBJECT, broker, echo, silence, soon, transport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USERS = """
+authorization { users = [
+  { user: worker, password: "w", permissions: { publish: ">", subscribe: ">" } }
+  { user: alice, password: "p@ss:w/rd", permissions: {
+    publish: ["npu.v1.call.*.echo", "npu.v1.cancel.>"], subscribe: "_INBOX_alice.>" } }
+] }
+"""
+
+
+async def until(condition: object, seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - the core has no event to wait on
+            await asyncio.sleep(0.01)
+
+
+async def test_broker_restart(tmp_path: Path) -> None:
+    async with broker(tmp_path) as first:
+        fleet = await native.open(ConnectOptions(url=f"nats://127.0.0.1:{first.port}"))
+        async with silence(first) as heard:
+            in_flight = [fleet.request(SUBJECT, b"lost", soon()) for _ in range(20)]
+            for _ in in_flight:
+                await asyncio.wait_for(heard.get(), 5)
+        await first.stop()
+    await until(lambda: fleet.state == "reconnecting")
+    for future in in_flight:
+        with pytest.raises(UnavailableError):
+            await future
+    waiting = fleet.request(SUBJECT, b"waits", soon(20))
+    expires = fleet.request(SUBJECT, b"expires", soon(0.05))
+    dropped = fleet.request(SUBJECT, b"dropped", soon(20))
+    fleet.cancel(dropped)
+    with pytest.raises(DeadlineExceededError):
+        await expires
+    async with broker(tmp_path, port=first.port) as second, silence(second) as heard:
+        # Nobody but the silent worker heard it before: what waited goes out once, the rest not at all.
+        message = await asyncio.wait_for(heard.get(), 10)
+        assert message.data == b"waits"
+        await message.respond(b"answered")
+        assert (await waiting).payload == b"answered"
+        assert fleet.state == "connected"
+        assert heard.empty()
+        await fleet.close()
+
+
+async def test_calls_after_a_restart_work(tmp_path: Path) -> None:
+    async with broker(tmp_path) as first:
+        fleet = await native.open(ConnectOptions(url=f"nats://127.0.0.1:{first.port}"))
+    async with broker(tmp_path, port=first.port) as second, echo(second):
+        await until(lambda: fleet.state == "connected")
+        replies = await asyncio.gather(*(fleet.request(SUBJECT, b"again", soon()) for _ in range(100)))
+        assert {reply.payload for reply in replies} == {b"again"}
+        await fleet.close()
+
+
+async def test_close_while_the_broker_is_away(tmp_path: Path) -> None:
+    async with broker(tmp_path) as server:
+        fleet = await native.open(ConnectOptions(url=f"nats://127.0.0.1:{server.port}"))
+    await until(lambda: fleet.state == "reconnecting")
+    future = fleet.request(SUBJECT, b"never", soon(60))
+    async with asyncio.timeout(5):
+        await fleet.close()
+    with pytest.raises(UnavailableError):
+        await future
+
+
+async def test_users(tmp_path: Path) -> None:
+    async with broker(tmp_path, USERS) as server:
+        async with transport(server, user="alice", password="p@ss:w/rd") as fleet:
+            assert (await fleet.request(SUBJECT, b"", soon())).status == 503
+        address = f"127.0.0.1:{server.port}"
+        inside = ConnectOptions(url=f"nats://alice:p%40ss%3Aw%2Frd@{address}")
+        fleet = await native.open(inside)
+        assert (await fleet.request(SUBJECT, b"", soon())).status == 503
+        await fleet.close()
+        with pytest.raises(UnavailableError, match=r"(?i)authorization") as refused:
+            await native.open(ConnectOptions(url=f"nats://{address}", user="alice", password="wrong"))
+        assert "wrong" not in str(refused.value)
+
+
+async def test_credentials_inside_the_url_of_the_core(tmp_path: Path) -> None:
+    from npufleet import _native
+
+    async with broker(tmp_path, USERS) as server:
+        address = f"nats://alice:p%40ss%3Aw%2Frd@127.0.0.1:{server.port}"
+        client = await asyncio.to_thread(_native.Client, f'{{"url": "{address}", "inbox_prefix": "_INBOX_alice"}}')
+        assert client.state == "connected"
+        client.close()
+    with pytest.raises(UnavailableError) as refused:
+        await asyncio.to_thread(_native.Client, f'{{"url": "{address}"}}')
+    assert "p%40ss" not in str(refused.value)
+
+
+async def test_a_forbidden_subject_fails_at_once(tmp_path: Path) -> None:
+    async with broker(tmp_path, USERS) as server, transport(server, user="alice", password="p@ss:w/rd") as fleet:
+        allowed = fleet.request(SUBJECT, b"", soon())
+        with pytest.raises(UnavailableError, match=r"npu\.v1\.control\.x"):
+            await fleet.request("npu.v1.control.x", b"", soon(60))
+        assert (await allowed).status == 503
+
+
+async def test_a_forbidden_inbox_fails_every_call(tmp_path: Path) -> None:
+    async with (
+        broker(tmp_path, USERS) as server,
+        transport(server, user="alice", password="p@ss:w/rd", inbox_prefix="_INBOX") as fleet,
+    ):
+        with pytest.raises(UnavailableError, match="inbox_prefix"):
+            await fleet.request(SUBJECT, b"", soon(60))

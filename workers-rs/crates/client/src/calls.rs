@@ -1,0 +1,95 @@
+//! The table of calls in flight.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use async_nats::Subject;
+
+/// How finely deadlines are watched: a call fails at most this long after its deadline.
+pub(crate) const RESOLUTION: Duration = Duration::from_millis(10);
+
+pub(crate) struct Call<T> {
+    pub(crate) ticket: T,
+    pub(crate) subject: Subject,
+    pub(crate) deadline: Instant,
+    /// Whether it was given to the connection; what was not yet sent survives a lost connection.
+    pub(crate) sent: bool,
+}
+
+/// Calls by sequence, and when the next of them may expire.
+pub(crate) struct Calls<T> {
+    calls: HashMap<u64, Call<T>>,
+    /// No deadline lies before this instant. Exact only right after a scan: calls that were answered leave it stale,
+    /// which costs one scan too many and spares an ordered structure on the hot path.
+    earliest: Option<Instant>,
+}
+
+impl<T> Calls<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            calls: HashMap::new(),
+            earliest: None,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, sequence: u64, call: Call<T>) {
+        self.earliest = Some(
+            self.earliest
+                .map_or(call.deadline, |earliest| earliest.min(call.deadline)),
+        );
+        self.calls.insert(sequence, call);
+    }
+
+    pub(crate) fn contains(&self, sequence: u64) -> bool {
+        self.calls.contains_key(&sequence)
+    }
+
+    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Call<T>> {
+        self.calls.get_mut(&sequence)
+    }
+
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Call<T>> {
+        self.calls.remove(&sequence)
+    }
+
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Takes out every call that `which` names.
+    pub(crate) fn take(&mut self, mut which: impl FnMut(&Call<T>) -> bool) -> Vec<(u64, Call<T>)> {
+        let taken = self.calls.extract_if(|_, call| which(call)).collect();
+        self.earliest = self.calls.values().map(|call| call.deadline).min();
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_deadline_is_kept_across_scans() {
+        let start = Instant::now();
+        let mut calls = Calls::new();
+        for (sequence, seconds) in [(1, 30), (2, 10), (3, 20)] {
+            let deadline = start + Duration::from_secs(seconds);
+            calls.insert(
+                sequence,
+                Call {
+                    ticket: sequence,
+                    subject: "s".into(),
+                    deadline,
+                    sent: false,
+                },
+            );
+        }
+        assert_eq!(calls.earliest(), Some(start + Duration::from_secs(10)));
+        let expired = calls.take(|call| call.deadline <= start + Duration::from_secs(20));
+        assert_eq!(expired.len(), 2);
+        assert_eq!(calls.earliest(), Some(start + Duration::from_secs(30)));
+        assert_eq!(calls.remove(1).map(|call| call.ticket), Some(1));
+        calls.take(|_| true);
+        assert_eq!(calls.earliest(), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! The handle on a connection that lives on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::{Builder, JoinHandle};
+
+use npufleet_wire::{Error, ErrorKind, Result, header};
+use parking_lot::Mutex;
+
+use crate::driver::{self, Connected};
+use crate::options::Options;
+use crate::outcome::{Outcome, Refusal, Request};
+use crate::shared::{Shared, Submission};
+
+/// Sends calls and collects what came of them; `T` is whatever the caller wants back with each.
+pub struct Client<T: Send + 'static> {
+    shared: Arc<Shared<T>>,
+    connected: Connected,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<T: Send + 'static> Client<T> {
+    /// Connects, or says why not with `unavailable`; blocks until it is known.
+    ///
+    /// `wake` is called from the connection's thread when [`Client::drain`] has something again. It must not block.
+    pub fn connect(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        let shared = Arc::new(Shared::new(Box::new(wake)));
+        let (sender, receiver) = sync_channel(1);
+        let driven = Arc::clone(&shared);
+        let thread = Builder::new()
+            .name("npufleet-client".into())
+            .spawn(move || driver::run(&options, &driven, &sender))
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("cannot start a thread: {error}"),
+                )
+            })?;
+        let connected = receiver.recv().map_err(|_| {
+            Error::new(
+                ErrorKind::Internal,
+                "the connection's thread ended before it connected",
+            )
+        })??;
+        Ok(Self {
+            shared,
+            connected,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Returns the largest message that the broker takes now, in bytes, headers included.
+    pub fn max_payload(&self) -> usize {
+        self.connected.nats.max_payload()
+    }
+
+    /// Returns the second part of every reply subject, and so the first part of this client's call ids.
+    pub fn id(&self) -> &str {
+        &self.connected.id
+    }
+
+    /// Takes a call to send and returns its sequence number; never blocks.
+    ///
+    /// Whatever becomes of it comes back through [`Client::drain`], unless it is cancelled before.
+    pub fn submit(&self, request: Request, ticket: T) -> std::result::Result<u64, Refusal> {
+        check_subject(&request.subject)?;
+        let size = request.payload.len() + header_size(&request)?;
+        let limit = self.max_payload();
+        if size > limit {
+            return Err(Refusal::TooLarge { size, limit });
+        }
+        let sequence = self.shared.next_sequence();
+        if self.shared.submit(Submission::Call {
+            sequence,
+            request,
+            ticket,
+        }) {
+            Ok(sequence)
+        } else {
+            Err(Refusal::new(
+                ErrorKind::Unavailable,
+                "the connection is closed",
+            ))
+        }
+    }
+
+    /// Forgets a call, and tells the workers if it was sent; its ticket is dropped. Unknown numbers are no error:
+    /// the answer may have been faster.
+    pub fn cancel(&self, sequence: u64) {
+        self.shared.submit(Submission::Cancel { sequence });
+    }
+
+    /// Takes the outcomes that arrived since the last time.
+    pub fn drain(&self) -> Vec<(T, Outcome)> {
+        self.shared.take_completions()
+    }
+
+    /// Returns `connected`, `reconnecting` or `closed`.
+    pub fn state(&self) -> &'static str {
+        self.shared.state().as_str()
+    }
+
+    /// Ends the connection; calls in flight end `unavailable`. Blocks until the thread has ended.
+    pub fn close(&self) {
+        self.shared.submit(Submission::Close);
+        if let Some(thread) = self.thread.lock().take() {
+            // It has nothing to report but a panic, which the default hook has printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Client<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A space or a line end inside a subject would be read as protocol by the broker.
+fn check_subject(subject: &str) -> std::result::Result<(), Refusal> {
+    if subject.is_empty() || subject.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        let message = format!("subject is {subject:?}; allowed: tokens without white space");
+        return Err(Refusal::new(ErrorKind::InvalidParameter, message));
+    }
+    Ok(())
+}
+
+/// Returns the bytes that the headers take in the message.
+fn header_size(request: &Request) -> std::result::Result<usize, Refusal> {
+    const FRAMING: usize = "NATS/1.0\r\n".len() + "\r\n".len();
+    const LINE: usize = ": \r\n".len();
+    let digits = request.deadline_us.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut size = FRAMING + header::DEADLINE.len() + digits + LINE;
+    for (name, value) in request.headers.iter().flatten() {
+        let name_fits = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b':');
+        if !name_fits || value.contains(['\r', '\n']) {
+            let message = format!(
+                "header {name:?} is {value:?}; allowed: one line of text under a name without colons"
+            );
+            return Err(Refusal::new(ErrorKind::InvalidParameter, message));
+        }
+        size += name.len() + value.len() + LINE;
+    }
+    Ok(size)
+}

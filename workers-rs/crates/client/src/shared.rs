@@ -1,0 +1,140 @@
+//! What the caller's threads and the connection's thread have in common.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::outcome::{Outcome, Request};
+
+/// How the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Connected,
+    Reconnecting,
+    Closed,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Reconnecting => "reconnecting",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Something that a caller wants done.
+pub(crate) enum Submission<T> {
+    Call {
+        sequence: u64,
+        request: Request,
+        ticket: T,
+    },
+    Cancel {
+        sequence: u64,
+    },
+    Close,
+}
+
+/// Work that waits for the driver; `closed` under the same lock, so that nothing can be left where nobody looks.
+struct Submissions<T> {
+    waiting: Vec<Submission<T>>,
+    closed: bool,
+}
+
+pub(crate) struct Shared<T> {
+    submissions: Mutex<Submissions<T>>,
+    driver: AtomicWaker,
+    completions: Mutex<Vec<(T, Outcome)>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+    sequence: AtomicU64,
+    state: AtomicU8,
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            submissions: Mutex::new(Submissions {
+                waiting: Vec::new(),
+                closed: false,
+            }),
+            driver: AtomicWaker::new(),
+            completions: Mutex::new(Vec::new()),
+            wake,
+            sequence: AtomicU64::new(1),
+            state: AtomicU8::new(State::Connected as u8),
+        }
+    }
+
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Connected,
+            1 => State::Reconnecting,
+            _ => State::Closed,
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Leaves work for the driver, or returns false when there is none any more.
+    ///
+    /// Only the first of a burst wakes the driver, since a wake-up is a system call.
+    pub(crate) fn submit(&self, submission: Submission<T>) -> bool {
+        let mut submissions = self.submissions.lock();
+        if submissions.closed {
+            return false;
+        }
+        let first = submissions.waiting.is_empty();
+        submissions.waiting.push(submission);
+        drop(submissions);
+        if first {
+            self.driver.wake();
+        }
+        true
+    }
+
+    /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.
+    pub(crate) fn take_submissions(
+        &self,
+        cx: &std::task::Context<'_>,
+        into: &mut Vec<Submission<T>>,
+    ) {
+        // Registered before looking: what is pushed in between wakes again instead of being missed.
+        self.driver.register(cx.waker());
+        std::mem::swap(&mut self.submissions.lock().waiting, into);
+    }
+
+    /// Refuses work from now on and returns what still waits.
+    pub(crate) fn close(&self) -> Vec<Submission<T>> {
+        self.set_state(State::Closed);
+        let mut submissions = self.submissions.lock();
+        submissions.closed = true;
+        std::mem::take(&mut submissions.waiting)
+    }
+
+    /// Hands results over; the caller is woken only when it had none waiting.
+    pub(crate) fn complete(&self, results: &mut Vec<(T, Outcome)>) {
+        if results.is_empty() {
+            return;
+        }
+        let mut completions = self.completions.lock();
+        let first = completions.is_empty();
+        completions.append(results);
+        drop(completions);
+        if first {
+            (self.wake)();
+        }
+    }
+
+    pub(crate) fn take_completions(&self) -> Vec<(T, Outcome)> {
+        std::mem::take(&mut *self.completions.lock())
+    }
+}
