@@ -1,5 +1,6 @@
 //! Making frames.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -30,12 +31,13 @@ pub struct Output<'a> {
 /// # Errors
 /// As [`allocate`]; `invalid_frame` also when a tensor's bytes are not as many as its type and shape need.
 pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Bytes> {
-    let plan = Plan::new(
-        tensors
-            .iter()
-            .map(|tensor| (tensor.name, tensor.dtype, tensor.shape)),
-        params,
-    )?;
+    let spec = |index: usize| {
+        let Output {
+            name, dtype, shape, ..
+        } = tensors[index];
+        (name, dtype, shape)
+    };
+    let plan = Plan::new(tensors.len(), spec, params)?;
     for (tensor, range) in tensors.iter().zip(&plan.ranges) {
         if tensor.data.len() != range.len() {
             let Output {
@@ -45,10 +47,11 @@ pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Byt
                 data,
             } = tensor;
             let (have, need) = (data.len(), range.len());
-            return Err(invalid(format!(
+            let message = format!(
                 "tensor '{name}' has {have} bytes; {} {shape:?} needs {need}",
                 dtype.numpy()
-            )));
+            );
+            return Err(invalid(message));
         }
     }
     let mut frame = plan.header;
@@ -64,7 +67,7 @@ pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Byt
 /// `invalid_frame` when a limit is exceeded or a name is empty, too long, reserved or given twice;
 /// `payload_too_large` when there is no memory for it.
 pub fn allocate(
-    specs: &[(&str, Dtype, &[usize])],
+    specs: &[Spec<'_>],
     params: &Map<String, Value>,
 ) -> Result<(Vec<u8>, Vec<Range<usize>>)> {
     let Plan {
@@ -72,10 +75,13 @@ pub fn allocate(
         ranges,
         total,
         ..
-    } = Plan::new(specs.iter().copied(), params)?;
+    } = Plan::new(specs.len(), |index| specs[index], params)?;
     header.resize(total, 0);
     Ok((header, ranges))
 }
+
+/// A tensor's name, element type and dimensions.
+type Spec<'a> = (&'a str, Dtype, &'a [usize]);
 
 /// A written header with room behind it for the tensors.
 struct Plan {
@@ -89,50 +95,50 @@ struct Plan {
 
 impl Plan {
     fn new<'a>(
-        specs: impl ExactSizeIterator<Item = (&'a str, Dtype, &'a [usize])> + Clone,
+        count: usize,
+        spec: impl Fn(usize) -> Spec<'a>,
         params: &Map<String, Value>,
     ) -> Result<Self> {
-        if specs.len() > MAX_TENSORS {
+        if count > MAX_TENSORS {
             return Err(invalid(format!(
-                "frame has {} tensors; allowed: at most {MAX_TENSORS}",
-                specs.len()
+                "frame has {count} tensors; allowed: at most {MAX_TENSORS}"
             )));
         }
-        let specs: Vec<_> = specs.collect();
-        let mut order: Vec<_> = (0..specs.len()).collect();
+        let mut order: Vec<_> = (0..count).collect();
         // Larger elements first: every tensor is then aligned to its element size.
-        order.sort_by_key(|index| std::cmp::Reverse(specs[*index].1.size()));
+        order.sort_by_key(|index| Reverse(spec(*index).1.size()));
 
-        let mut ranges = vec![0..0; specs.len()];
+        let mut ranges = vec![0..0; count];
         let mut data_length = 0_usize;
+        // Names rarely need escapes; when they do, the vector grows.
+        let mut estimate = 192;
         for &index in &order {
-            let (name, dtype, shape) = specs[index];
-            check(name, dtype, shape, &specs[..index])?;
-            let end = byte_length(shape, dtype.size())
-                .and_then(|bytes| data_length.checked_add(bytes))
-                .filter(|end| *end <= MAX_DATA);
+            let (name, dtype, shape) = spec(index);
+            check(name, dtype, shape)?;
+            if (0..index).any(|other| spec(other).0 == name) {
+                return Err(invalid(format!("tensor name '{name}' is given twice")));
+            }
+            let end =
+                byte_length(shape, dtype.size()).and_then(|bytes| data_length.checked_add(bytes));
+            let end = end.filter(|end| *end <= MAX_DATA);
             let end = end.ok_or_else(|| {
                 invalid(format!("tensor '{name}' {shape:?} is larger than memory"))
             })?;
             ranges[index] = data_length..end;
             data_length = end;
+            estimate += 96 + 2 * name.len() + 21 * shape.len();
         }
 
-        // Names rarely need escapes; when they do, the vector grows.
-        let estimate = 128
-            + specs
-                .iter()
-                .map(|(name, _, shape)| name.len() + 96 + 21 * shape.len())
-                .sum::<usize>();
         let mut header = Vec::new();
-        let room = data_length
-            .checked_add(estimate)
-            .filter(|room| header.try_reserve_exact(*room).is_ok());
-        if room.is_none() {
+        if header.try_reserve_exact(data_length + estimate).is_err() {
             let message = format!("a frame of {data_length} bytes is larger than memory");
             return Err(Error::new(ErrorKind::PayloadTooLarge, message));
         }
-        write_header(&mut header, &specs, &order, &ranges, params)?;
+        write_header(
+            &mut header,
+            order.iter().map(|&index| (spec(index), &ranges[index])),
+            params,
+        )?;
         let data_start = header.len();
         for range in &mut ranges {
             *range = data_start + range.start..data_start + range.end;
@@ -146,55 +152,38 @@ impl Plan {
     }
 }
 
-fn check(
-    name: &str,
-    dtype: Dtype,
-    shape: &[usize],
-    before: &[(&str, Dtype, &[usize])],
-) -> Result<()> {
+fn check(name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(invalid(format!(
             "a tensor name has {} bytes; allowed: 1 to {MAX_NAME_BYTES}",
             name.len()
         )));
     }
-    if name == METADATA || before.iter().any(|(other, ..)| *other == name) {
-        return Err(invalid(format!(
-            "tensor name '{name}' is reserved or given twice"
-        )));
+    if name == METADATA {
+        return Err(invalid(format!("tensor name '{name}' is reserved")));
     }
     let stored = shape.len() + usize::from(dtype == Dtype::C128);
     if stored > MAX_DIMENSIONS {
-        return Err(invalid(format!(
+        let message = format!(
             "tensor '{name}' is stored with {stored} dimensions; allowed: at most {MAX_DIMENSIONS}"
-        )));
+        );
+        return Err(invalid(message));
     }
     Ok(())
 }
 
-fn write_header(
+fn write_header<'a>(
     out: &mut Vec<u8>,
-    specs: &[(&str, Dtype, &[usize])],
-    order: &[usize],
-    ranges: &[Range<usize>],
+    tensors: impl Iterator<Item = (Spec<'a>, &'a Range<usize>)> + Clone,
     params: &Map<String, Value>,
 ) -> Result<()> {
     out.extend_from_slice(&[0; PREFIX]);
     out.push(b'{');
-    let complex: Vec<_> = order
-        .iter()
-        .map(|&index| specs[index])
-        .filter(|spec| spec.1 == Dtype::C128)
-        .collect();
-    if !complex.is_empty() || !params.is_empty() {
-        write_metadata(
-            out,
-            &complex.iter().map(|spec| spec.0).collect::<Vec<_>>(),
-            params,
-        )?;
-    }
-    for &index in order {
-        let ((name, dtype, shape), range) = (specs[index], &ranges[index]);
+    let complex = tensors
+        .clone()
+        .filter_map(|((name, dtype, _), _)| (dtype == Dtype::C128).then_some(name));
+    write_metadata(out, params, &names_text(complex)?)?;
+    for ((name, dtype, shape), range) in tensors {
         separate(out);
         write_json(out, name)?;
         out.extend_from_slice(b":{\"dtype\":\"");
@@ -225,22 +214,41 @@ fn write_header(
 }
 
 /// Metadata values are strings: JSON inside JSON.
-fn write_metadata(out: &mut Vec<u8>, complex: &[&str], params: &Map<String, Value>) -> Result<()> {
+fn write_metadata(out: &mut Vec<u8>, params: &Map<String, Value>, complex: &str) -> Result<()> {
+    if params.is_empty() && complex.is_empty() {
+        return Ok(());
+    }
     write_json(out, METADATA)?;
     out.extend_from_slice(b":{");
     if !params.is_empty() {
         write_json(out, PARAMS)?;
         out.push(b':');
-        write_json(out, &text(params)?)?;
+        write_json(
+            out,
+            &serde_json::to_string(params).map_err(|error| unwritable(&error))?,
+        )?;
     }
     if !complex.is_empty() {
         separate(out);
         write_json(out, COMPLEX)?;
         out.push(b':');
-        write_json(out, &text(complex)?)?;
+        write_json(out, complex)?;
     }
     out.push(b'}');
     Ok(())
+}
+
+/// The text of a JSON array of names; nothing when there are none.
+fn names_text<'a>(names: impl Iterator<Item = &'a str>) -> Result<String> {
+    let mut text = Vec::new();
+    for name in names {
+        text.push(if text.is_empty() { b'[' } else { b',' });
+        write_json(&mut text, name)?;
+    }
+    if !text.is_empty() {
+        text.push(b']');
+    }
+    String::from_utf8(text).map_err(|error| invalid(format!("frame header: {error}")))
 }
 
 fn separate(out: &mut Vec<u8>) {
@@ -249,10 +257,10 @@ fn separate(out: &mut Vec<u8>) {
     }
 }
 
-fn text(value: &(impl Serialize + ?Sized)) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| invalid(format!("frame header: {error}")))
+fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Result<()> {
+    serde_json::to_writer(out, value).map_err(|error| unwritable(&error))
 }
 
-fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) -> Result<()> {
-    serde_json::to_writer(out, value).map_err(|error| invalid(format!("frame header: {error}")))
+fn unwritable(error: &serde_json::Error) -> Error {
+    invalid(format!("frame header: {error}"))
 }

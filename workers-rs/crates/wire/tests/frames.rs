@@ -1,0 +1,446 @@
+//! Frames: golden vectors, the public safetensors library as the oracle both ways, and single rules.
+
+mod support;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use npufleet_wire::{Dtype, ErrorKind, Frame, Layout, LayoutCache, Output, frame};
+use serde_json::{Map, Value, json};
+use support::{cases, raw, text, unhex};
+
+fn decode(bytes: impl Into<Bytes>) -> npufleet_wire::Result<Frame> {
+    Frame::decode(bytes.into())
+}
+
+fn params(value: Value) -> Map<String, Value> {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn valid_vectors() {
+    let mut cache = LayoutCache::default();
+    for case in cases("frames.json", "valid") {
+        let bytes = Bytes::from(unhex(text(&case, "frame_hex")));
+        let frame = decode(bytes.clone())
+            .unwrap_or_else(|error| panic!("{}: {error}", text(&case, "name")));
+        assert_eq!(
+            Value::Object(frame.layout.params.clone()),
+            case["params"],
+            "{}",
+            text(&case, "name")
+        );
+        let tensors = case["tensors"].as_array().unwrap();
+        assert_eq!(
+            frame.layout.tensors.len(),
+            tensors.len(),
+            "{}",
+            text(&case, "name")
+        );
+        for expected in tensors {
+            let tensor = frame
+                .tensor(text(expected, "name"))
+                .expect(text(expected, "name"));
+            assert_eq!(tensor.info.dtype.name(), text(expected, "dtype"));
+            assert_eq!(json!(tensor.info.shape), expected["shape"]);
+            assert_eq!(tensor.data, unhex(text(expected, "data_hex")));
+        }
+        assert_eq!(cache.decode(bytes.clone()).unwrap().layout, frame.layout);
+        // What we would write ourselves says the same.
+        let outputs: Vec<_> = frame.tensors().map(|t| output(&t)).collect();
+        let again = decode(frame::encode(&outputs, &frame.layout.params).unwrap()).unwrap();
+        for tensor in frame.tensors() {
+            let same = again.tensor(&tensor.info.name).unwrap();
+            assert_eq!(
+                (same.info.dtype, &same.info.shape, same.data),
+                (tensor.info.dtype, &tensor.info.shape, tensor.data)
+            );
+        }
+    }
+}
+
+fn output<'a>(tensor: &npufleet_wire::Tensor<'a>) -> Output<'a> {
+    let info = tensor.info;
+    Output {
+        name: &info.name,
+        dtype: info.dtype,
+        shape: &info.shape,
+        data: tensor.data,
+    }
+}
+
+#[test]
+fn invalid_vectors() {
+    let mut cache = LayoutCache::default();
+    for case in cases("frames.json", "invalid") {
+        let bytes = Bytes::from(unhex(text(&case, "frame_hex")));
+        let error = decode(bytes.clone()).expect_err(text(&case, "name"));
+        assert_eq!(
+            error.kind.as_str(),
+            text(&case, "kind"),
+            "{}",
+            text(&case, "name")
+        );
+        assert_eq!(cache.decode(bytes).expect_err("cached").kind, error.kind);
+    }
+}
+
+#[test]
+fn we_write_what_the_oracle_reads() {
+    let ones: Vec<u8> = [1.0_f64, -2.0]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    let tensors = [
+        Output {
+            name: "flags \"é\"",
+            dtype: Dtype::Bool,
+            shape: &[3],
+            data: &[1, 0, 1],
+        },
+        Output {
+            name: "z",
+            dtype: Dtype::C128,
+            shape: &[],
+            data: &ones,
+        },
+        Output {
+            name: "c",
+            dtype: Dtype::C64,
+            shape: &[1, 2],
+            data: &[ones.as_slice()].concat(),
+        },
+        Output {
+            name: "nothing",
+            dtype: Dtype::F32,
+            shape: &[0, 4],
+            data: &[],
+        },
+    ];
+    let bytes = frame::encode(&tensors, &params(json!({"text": "a\"b\\c", "n": 3}))).unwrap();
+
+    let oracle = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = metadata.metadata().clone().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&metadata["params"]).unwrap(),
+        json!({"text": "a\"b\\c", "n": 3})
+    );
+    assert_eq!(metadata["complex"], "[\"z\"]");
+    assert_eq!(oracle.len(), tensors.len());
+    for tensor in &tensors {
+        let view = oracle.tensor(tensor.name).unwrap();
+        assert_eq!(view.data(), tensor.data);
+        let stored = [
+            tensor.shape,
+            if tensor.dtype == Dtype::C128 {
+                &[2]
+            } else {
+                &[]
+            },
+        ]
+        .concat();
+        assert_eq!(
+            (view.dtype().to_string().as_str(), view.shape()),
+            (tensor.dtype.stored(), stored.as_slice())
+        );
+    }
+    let frame = decode(bytes).unwrap();
+    assert_eq!(frame.tensor("z").unwrap().info.shape, [] as [usize; 0]);
+    assert_eq!(frame.tensor("z").unwrap().info.dtype, Dtype::C128);
+}
+
+#[test]
+fn we_read_what_the_oracle_writes() {
+    use safetensors::tensor::{Dtype as Word, TensorView};
+    let data: Vec<u8> = (0..48).collect();
+    let views = [
+        ("a", TensorView::new(Word::U8, vec![3], &data[..3]).unwrap()),
+        (
+            "b",
+            TensorView::new(Word::F64, vec![2, 1], &data[..16]).unwrap(),
+        ),
+        (
+            "c",
+            TensorView::new(Word::F16, vec![2, 2], &data[..8]).unwrap(),
+        ),
+        ("d", TensorView::new(Word::C64, vec![], &data[..8]).unwrap()),
+    ];
+    let metadata = [
+        ("params".to_owned(), "{\"x\": 0.1}".to_owned()),
+        ("other".to_owned(), "kept".to_owned()),
+    ];
+    let bytes =
+        safetensors::serialize(views.clone(), Some(metadata.into_iter().collect())).unwrap();
+    let frame = decode(bytes).unwrap();
+    assert_eq!(frame.layout.params, params(json!({"x": 0.1})));
+    for (name, view) in views {
+        let tensor = frame.tensor(name).unwrap();
+        assert_eq!(
+            (tensor.data, tensor.info.shape.as_slice()),
+            (view.data(), view.shape())
+        );
+        assert_eq!(tensor.info.dtype.name(), view.dtype().to_string());
+        assert_eq!(
+            tensor.info.elements(),
+            view.shape().iter().product::<usize>()
+        );
+    }
+}
+
+#[test]
+fn tensors_are_aligned_and_keep_their_names() {
+    let tensors = [
+        Output {
+            name: "byte",
+            dtype: Dtype::U8,
+            shape: &[1],
+            data: &[7],
+        },
+        Output {
+            name: "half",
+            dtype: Dtype::F16,
+            shape: &[1],
+            data: &[1, 2],
+        },
+        Output {
+            name: "double",
+            dtype: Dtype::F64,
+            shape: &[1],
+            data: &[3; 8],
+        },
+    ];
+    let frame = decode(frame::encode(&tensors, &Map::new()).unwrap()).unwrap();
+    assert_eq!(frame.layout.data_start % frame::ALIGNMENT, 0);
+    for info in &frame.layout.tensors {
+        assert_eq!(info.start % info.dtype.size(), 0, "{}", info.name);
+    }
+    let specs = tensors.map(|tensor| (tensor.name, tensor.dtype, tensor.shape));
+    let (mut bytes, places) = frame::allocate(&specs, &Map::new()).unwrap();
+    assert_eq!(
+        places
+            .iter()
+            .map(ExactSizeIterator::len)
+            .collect::<Vec<_>>(),
+        [1, 2, 8]
+    );
+    for (tensor, place) in tensors.iter().zip(places) {
+        bytes[place].copy_from_slice(tensor.data);
+    }
+    assert_eq!(bytes, frame.bytes);
+}
+
+#[test]
+fn a_frame_may_be_empty() {
+    let bytes = frame::encode(&[], &Map::new()).unwrap();
+    let frame = decode(bytes).unwrap();
+    assert_eq!((frame.tensors().count(), frame.layout.params.len()), (0, 0));
+    assert_eq!(decode(raw("{}", &[])).unwrap().layout.total, 16);
+}
+
+#[test]
+fn decoding_shares_the_bytes() {
+    let bytes = frame::encode(
+        &[Output {
+            name: "x",
+            dtype: Dtype::U8,
+            shape: &[4],
+            data: &[1, 2, 3, 4],
+        }],
+        &Map::new(),
+    );
+    let bytes = bytes.unwrap();
+    let frame = decode(bytes.clone()).unwrap();
+    let tensor = frame.tensor("x").unwrap();
+    assert_eq!(
+        tensor.data.as_ptr(),
+        bytes[frame.layout.data_start..].as_ptr()
+    );
+}
+
+#[test]
+fn the_cache_shares_layouts_and_forgets_what_is_not_used() {
+    let mut cache = LayoutCache::default();
+    let made = |name: &str| {
+        frame::encode(
+            &[Output {
+                name,
+                dtype: Dtype::U8,
+                shape: &[1],
+                data: &[0],
+            }],
+            &Map::new(),
+        )
+        .unwrap()
+    };
+    let kept = cache.decode(made("kept")).unwrap();
+    for index in 0..4 * frame::CACHE_CAPACITY {
+        cache.decode(made(&index.to_string())).unwrap();
+        assert!(Arc::ptr_eq(
+            &cache.decode(made("kept")).unwrap().layout,
+            &kept.layout
+        ));
+        assert!(cache.len() <= frame::CACHE_CAPACITY);
+    }
+    let long = "n".repeat(5000);
+    let frame = raw(
+        &format!("{{\"__metadata__\":{{\"note\":\"{long}\"}}}}"),
+        &[],
+    );
+    let before = cache.len();
+    assert_eq!(cache.decode(frame.into()).unwrap().layout.tensors.len(), 0);
+    assert_eq!(cache.len(), before, "long headers are not kept");
+}
+
+#[test]
+fn a_known_header_does_not_excuse_the_length() {
+    let bytes = frame::encode(
+        &[Output {
+            name: "x",
+            dtype: Dtype::U8,
+            shape: &[4],
+            data: &[0; 4],
+        }],
+        &Map::new(),
+    )
+    .unwrap();
+    let mut cache = LayoutCache::default();
+    cache.decode(bytes.clone()).unwrap();
+    for wrong in [
+        bytes.slice(..bytes.len() - 1),
+        Bytes::from([bytes.as_ref(), b"x"].concat()),
+        bytes.slice(..12),
+    ] {
+        assert_eq!(
+            cache.decode(wrong).unwrap_err().kind,
+            ErrorKind::InvalidFrame
+        );
+    }
+}
+
+#[test]
+fn headers_that_are_refused() {
+    let x = |rest: &str| format!("{{\"x\":{{{rest}}}}}");
+    let refused = [
+        ("not an object", "[]".to_owned()),
+        ("a space first", " {}".to_owned()),
+        ("duplicate tensor", r#"{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0078":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_owned()),
+        ("duplicate metadata", r#"{"__metadata__":{},"__metadata__":{}}"#.to_owned()),
+        ("duplicate metadata key", r#"{"__metadata__":{"a":"","a":""}}"#.to_owned()),
+        ("metadata that is no text", r#"{"__metadata__":{"a":1}}"#.to_owned()),
+        ("duplicate field", x(r#""dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]"#)),
+        ("unknown field", x(r#""dtype":"U8","shape":[0],"data_offsets":[0,0],"stride":[1]"#)),
+        ("missing field", x(r#""dtype":"U8","shape":[0]"#)),
+        ("a tensor as a list", r#"{"x":["U8",[0],[0,0]]}"#.to_owned()),
+        ("our word for complex128", x(r#""dtype":"C128","shape":[0],"data_offsets":[0,0]"#)),
+        ("unknown type", x(r#""dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]"#)),
+        ("negative dimension", x(r#""dtype":"U8","shape":[-1],"data_offsets":[0,0]"#)),
+        ("fraction", x(r#""dtype":"U8","shape":[0.0],"data_offsets":[0,0]"#)),
+        ("nine dimensions", x(r#""dtype":"U8","shape":[0,0,0,0,0,0,0,0,0],"data_offsets":[0,0]"#)),
+        ("overflow", x(r#""dtype":"F64","shape":[4294967296,4294967296],"data_offsets":[0,0]"#)),
+        ("overflow before a zero", x(r#""dtype":"U8","shape":[9223372036854775807,2,0],"data_offsets":[0,0]"#)),
+        ("offsets backwards", x(r#""dtype":"U8","shape":[0],"data_offsets":[8,0]"#)),
+        ("offsets far away", x(r#""dtype":"U8","shape":[0],"data_offsets":[18446744073709551615,18446744073709551615]"#)),
+        ("a size near the end of memory", x(r#""dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]"#)),
+        ("three offsets", x(r#""dtype":"U8","shape":[0],"data_offsets":[0,0,0]"#)),
+        ("empty name", r#"{"":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_owned()),
+        ("complex of a stranger", r#"{"__metadata__":{"complex":"[\"x\"]"}}"#.to_owned()),
+        ("parameters that are no object", r#"{"__metadata__":{"params":"[]"}}"#.to_owned()),
+        ("parameters that are no JSON", r#"{"__metadata__":{"params":""}}"#.to_owned()),
+        ("not a number", r#"{"__metadata__":{"params":"{\"n\":NaN}"}}"#.to_owned()),
+        ("beyond a double", r#"{"__metadata__":{"params":"{\"n\":1e999}"}}"#.to_owned()),
+        ("duplicate parameter", r#"{"__metadata__":{"params":"{\"n\":1,\"n\":1}"}}"#.to_owned()),
+        ("duplicate inside a parameter", r#"{"__metadata__":{"params":"{\"n\":[{\"a\":1,\"a\":1}]}"}}"#.to_owned()),
+    ];
+    for (reason, header) in refused {
+        let error = decode(raw(&header, &[])).expect_err(reason);
+        assert_eq!(error.kind, ErrorKind::InvalidFrame, "{reason}");
+        assert!(
+            error.message.len() < 400,
+            "{reason}: {} bytes of message",
+            error.message.len()
+        );
+    }
+}
+
+#[test]
+fn lengths_that_are_refused() {
+    for (length, there) in [
+        (u64::MAX, 64),
+        (65537, 65600),
+        (65544, 65600),
+        (9, 16),
+        (0, 8),
+        (64, 32),
+    ] {
+        let mut frame = u64::to_le_bytes(length).to_vec();
+        frame.resize(8 + there, b' ');
+        assert_eq!(
+            decode(frame).unwrap_err().kind,
+            ErrorKind::InvalidFrame,
+            "{length}"
+        );
+    }
+    assert!(decode(Bytes::new()).is_err());
+    assert!(decode(vec![0; 7]).is_err());
+}
+
+#[test]
+fn what_no_frame_can_hold_is_refused_before_it_is_written() {
+    let tensor = |name, shape, data| Output {
+        name,
+        dtype: Dtype::U8,
+        shape,
+        data,
+    };
+    let long = "n".repeat(129);
+    let many: Vec<String> = (0..65).map(|index| index.to_string()).collect();
+    let many: Vec<_> = many.iter().map(|name| tensor(name, &[0], &[])).collect();
+    let nine = [0; 9];
+    let refused: [&[Output<'_>]; 8] = [
+        &[tensor("", &[0], &[])],
+        &[tensor(&long, &[0], &[])],
+        &[tensor("__metadata__", &[0], &[])],
+        &[tensor("x", &[0], &[]), tensor("x", &[0], &[])],
+        &[tensor("x", &[2], &[0])],
+        &[tensor("x", &nine, &[])],
+        &[Output {
+            name: "x",
+            dtype: Dtype::C128,
+            shape: &nine[..8],
+            data: &[],
+        }],
+        &many,
+    ];
+    for tensors in refused {
+        assert_eq!(
+            frame::encode(tensors, &Map::new()).unwrap_err().kind,
+            ErrorKind::InvalidFrame
+        );
+    }
+    let text = "t".repeat(frame::MAX_HEADER_BYTES);
+    assert_eq!(
+        frame::encode(&[], &params(json!({"text": text})))
+            .unwrap_err()
+            .kind,
+        ErrorKind::InvalidFrame
+    );
+    let huge = frame::allocate(&[("x", Dtype::U8, &[1 << 62])], &Map::new());
+    assert_eq!(huge.unwrap_err().kind, ErrorKind::PayloadTooLarge);
+    let huge = frame::allocate(&[("x", Dtype::F64, &[1 << 62])], &Map::new());
+    assert_eq!(huge.unwrap_err().kind, ErrorKind::InvalidFrame);
+}
+
+#[test]
+fn layouts_are_plain_data() {
+    let frame = decode(raw(
+        r#"{"__metadata__":{"params":"{\"b\":1,\"a\":[1.5,null]}"}}"#,
+        &[],
+    ))
+    .unwrap();
+    let layout: &Layout = &frame.layout;
+    assert_eq!(
+        Value::Object(layout.params.clone()),
+        json!({"a": [1.5, null], "b": 1})
+    );
+}
