@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from npufleet.errors import PayloadTooLargeError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,7 +27,6 @@ def execute(
 
     `y` is complex64 for float16, float32 and complex64 samples and complex128 otherwise, shaped as `x` but for the
     axis: `n` bins two-sided, `n // 2 + 1` one-sided.
-    Raises `PayloadTooLargeError` when there is no memory for the spectrum.
     """
     # Importing SciPy takes longer than a whole request; only a worker that transforms pays for it.
     from scipy import fft  # type: ignore[import-untyped]
@@ -37,7 +34,4 @@ def execute(
     x = tensors["x"]
     one_sided = params.get("return_onesided", x.dtype.kind != "c")
     transform = fft.rfft if one_sided else fft.fft
-    try:
-        return {"y": transform(x, n=params.get("n"), axis=params["axis"], norm=params["norm"])}
-    except MemoryError as error:
-        raise PayloadTooLargeError(f"no memory for the spectrum: {error}") from error
+    return {"y": transform(x, n=params.get("n"), axis=params["axis"], norm=params["norm"])}

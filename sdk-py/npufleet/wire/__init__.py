@@ -1,5 +1,6 @@
 """What two processes of a fleet say to each other; knows nothing of the rest of the package.
 
+document   broker/contract/contract.toml as data
 contract   operations, limits, lanes: the rows of broker/contract/contract.toml
 rules      what a single operation demands beyond its row
 dtype      element types: the safetensors word, the NumPy dtype, bytes per element

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from npufleet.errors import InvalidFrameError
-from npufleet.wire.contract import DOCUMENT
+from npufleet.wire.document import DOCUMENT
 
 MAX_LENGTH: Final[int] = DOCUMENT["claim"]["max_length"]
 _PATTERN: Final = re.compile(r"npu1:([0-9a-f]{32}):([0-9]{1,10}):([0-9]{1,20}):([0-9]{1,20})")

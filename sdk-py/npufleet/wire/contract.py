@@ -7,17 +7,14 @@ import math
 import operator
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
+from npufleet.wire.document import DOCUMENT
 from npufleet.wire.rules import RULES, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-DOCUMENT: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("contract.json").read_text("utf-8"))
-"""The whole contract, as broker/contract/contract.toml has it."""
 
 VERSION: Final[int] = DOCUMENT["version"]
 LANES: Final[tuple[str, ...]] = tuple(DOCUMENT["lanes"]["order"])
@@ -122,7 +119,7 @@ class Operation:
         """Check a whole request, the rules that no row can say included, and return its parameters with defaults.
 
         `tensors` maps names to (dtype as a contract word, shape).
-        Raises `InvalidParameterError` or `InvalidShapeError`.
+        Raises `InvalidParameterError`, `InvalidShapeError`, or `PayloadTooLargeError` for a result beyond the limit.
         """
         checked = self.check_params(params)
         self.check_inputs(tensors)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from npufleet.wire.contract import DOCUMENT
+from npufleet.wire.document import DOCUMENT
 
 COMPLEX128: Final = "C128"
 """The one word that safetensors lacks: it is stored as `F64` with a last dimension of 2."""

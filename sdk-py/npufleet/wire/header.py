@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from npufleet.errors import InvalidParameterError
-from npufleet.wire.contract import DOCUMENT
+from npufleet.wire.document import DOCUMENT
 
 _NAMES: Final[dict[str, str]] = DOCUMENT["headers"]
 

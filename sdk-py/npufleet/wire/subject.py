@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from npufleet.errors import InvalidParameterError, UnknownOperationError
-from npufleet.wire.contract import DEFAULT_LANE, DOCUMENT, LANES, NAME_PATTERN, OPERATIONS, VERSION
+from npufleet.wire.contract import DEFAULT_LANE, LANES, NAME_PATTERN, OPERATIONS, VERSION
+from npufleet.wire.document import DOCUMENT
 
 PREFIX: Final[str] = DOCUMENT["subjects"]["prefix"]
 ROUTES: Final = ("call", "fallback")
