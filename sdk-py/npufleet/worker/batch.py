@@ -1,0 +1,104 @@
+"""One batch on an executor's thread: deadlines, execution, and splitting when a member fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from npufleet import operations
+from npufleet.errors import (
+    CallCancelledError,
+    DeadlineExceededError,
+    DeviceLostError,
+    FleetError,
+    InternalError,
+)
+from npufleet.wire import frame
+from npufleet.worker.request import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from npufleet.worker.inference import Model
+    from npufleet.worker.request import Request
+
+CPU: Final = "CPU"
+
+_log = logging.getLogger(__name__)
+
+
+def execute(members: list[Request]) -> list[Outcome]:
+    """Execute one batch and return one outcome per member; whatever goes wrong becomes an error of its own member."""
+    started = time.perf_counter_ns()
+    wanted = []
+    outcomes = []
+    for request in members:
+        request.started = started
+        refusal = _refusal(request)
+        if refusal is None:
+            wanted.append(request)
+        else:
+            outcomes.append(Outcome(request, error=refusal))
+    model = members[0].model
+    if wanted:
+        outcomes += _model(wanted, model) if model is not None else [_operation(request) for request in wanted]
+    finished = time.perf_counter_ns()
+    rows = sum(request.rows for request in members)
+    links = [request.parent for request in members if request.parent is not None]
+    for outcome in outcomes:
+        outcome.request.finished = finished
+        outcome.rows, outcome.members, outcome.links = rows, len(members), links
+    return outcomes
+
+
+def _refusal(request: Request) -> FleetError | None:
+    if request.answered:
+        return CallCancelledError("cancelled while it waited")
+    return DeadlineExceededError("deadline passed while the request waited") if request.expired() else None
+
+
+def _operation(request: Request) -> Outcome:
+    try:
+        operation = operations.REGISTRY[request.endpoint.row.name]
+        return Outcome(request, frame.encode(operation.execute(request.tensors, request.params, request.stop)), CPU)
+    except Exception as error:  # noqa: BLE001 - becomes the caller's typed error
+        return Outcome(request, error=_typed(error))
+
+
+def _model(members: list[Request], model: Model) -> list[Outcome]:
+    outcomes = []
+    for request, result in zip(members, run([request.tensors for request in members], model), strict=True):
+        try:
+            if isinstance(result, FleetError):
+                raise result
+            outcomes.append(Outcome(request, frame.encode(result), model.device))
+        except FleetError as error:
+            outcomes.append(Outcome(request, error=error))
+    return outcomes
+
+
+def run(inputs: Sequence[dict[str, NDArray[Any]]], model: Model) -> list[Any]:
+    """Infer several requests at once and return each one's outputs, or its error.
+
+    A batch that fails is split in halves until only the members that fail alone are left failing.
+    """
+    try:
+        return list(model.infer(inputs))
+    except DeviceLostError as error:
+        # No member's fault, and every further try would fail the same way.
+        return [error] * len(inputs)
+    except Exception as error:  # noqa: BLE001 - becomes the caller's typed error
+        if len(inputs) == 1:
+            return [_typed(error)]
+    middle = len(inputs) // 2
+    return run(inputs[:middle], model) + run(inputs[middle:], model)
+
+
+def _typed(error: Exception) -> FleetError:
+    if isinstance(error, FleetError):
+        return error
+    _log.error("execution failed", exc_info=error)
+    return InternalError(f"{type(error).__name__}: {error}")

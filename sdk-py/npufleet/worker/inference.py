@@ -1,0 +1,271 @@
+"""OpenVINO: one compiled model, requests checked against its ports, batches of them inferred at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from npufleet.errors import DeviceLostError, InternalError, InvalidShapeError, UnavailableError, UnsupportedError
+from npufleet.wire import dtype as dtypes
+from npufleet.worker.devices import brief
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import openvino  # type: ignore[import-untyped]
+    from numpy.typing import NDArray
+
+    from npufleet.worker.devices import Runtime
+
+_LOST: Final = ("DEVICE_LOST", "device lost", "ZE_RESULT_ERROR_DEVICE")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input or output; `dtype` is a NumPy name, a dimension is None where the model leaves it open."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the port as plain values, as the registry shows it."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How a model is to be compiled; `devices` in order of preference, `max_delay` in seconds."""
+
+    name: str
+    version: int
+    devices: tuple[str, ...]
+    max_batch: int = 1
+    precision: str | None = None
+    max_delay: float = 0.0
+    threads: int = 0
+    cache_dir: str | None = None
+    digest: str = ""
+
+
+class Model:
+    """A model compiled for one device, used by several threads at once.
+
+    `batches` says whether the first dimension is open on all ports, so that requests can share an inference; then
+    `max_batch` bounds their rows together. Otherwise each request is inferred alone, with the shapes as they are.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, model: openvino.Model, device: str, compiler: Callable[[Any], Any]
+    ) -> None:
+        self.name, self.version, self.max_delay = settings.name, settings.version, settings.max_delay
+        self.device = device
+        self.inputs = tuple(_port(port) for port in model.inputs)
+        self.outputs = tuple(_port(port) for port in model.outputs)
+        ports = (*self.inputs, *self.outputs)
+        self.batches = bool(self.inputs) and all(port.shape and port.shape[0] is None for port in ports)
+        first = next((port.shape[0] for port in self.inputs if port.shape), 1)
+        self.max_batch = settings.max_batch if first is None else first
+        # An NPU takes fixed shapes only: there, one compilation for each power of two.
+        self._pools = _Pools(model, compiler, self.max_batch if device == "NPU" and self.batches else None)
+
+    def check(self, tensors: Mapping[str, NDArray[Any]]) -> int:
+        """Return a request's rows, or raise `InvalidShapeError` naming the tensor and what is allowed."""
+        allowed = ", ".join(port.name for port in self.inputs)
+        rows: set[int] = set()
+        for port in self.inputs:
+            array = tensors.get(port.name)
+            if array is None:
+                raise InvalidShapeError(f"tensor '{port.name}' is missing for model '{self.name}'; allowed: {allowed}")
+            if array.dtype.name != port.dtype:
+                raise InvalidShapeError(f"tensor '{port.name}' has dtype {array.dtype.name}; allowed: {port.dtype}")
+            fits = array.ndim == len(port.shape) and all(
+                want in (None, have) for want, have in zip(port.shape, array.shape, strict=True)
+            )
+            if not fits or (self.batches and not 1 <= array.shape[0] <= self.max_batch):
+                raise InvalidShapeError(
+                    f"tensor '{port.name}' has shape {list(array.shape)}; allowed: {self._allowed(port)}"
+                )
+            if array.ndim:
+                rows.add(array.shape[0])
+        if len(tensors) > len(self.inputs):
+            extra = next(name for name in tensors if all(name != port.name for port in self.inputs))
+            raise InvalidShapeError(f"unknown tensor '{extra}' for model '{self.name}'; allowed: {allowed}")
+        if self.batches and len(rows) > 1:
+            raise InvalidShapeError(f"tensors have {sorted(rows)} rows; allowed: the same number in each")
+        return max(rows, default=1) or 1
+
+    def infer(self, members: Sequence[Mapping[str, NDArray[Any]]]) -> list[dict[str, NDArray[Any]]]:
+        """Infer several checked requests at once and return each one's outputs.
+
+        More than one only where `batches`, and no more rows than `max_batch`. Raises `DeviceLostError` or
+        `InternalError` for all of them together.
+        """
+        names = [port.name for port in self.inputs]
+        if len(members) == 1:
+            return [self._run(members[0])]
+        gathered = {name: np.concatenate([member[name] for member in members]) for name in names}
+        outputs = self._run(gathered)
+        bounds = np.cumsum([member[names[0]].shape[0] for member in members])[:-1]
+        parts = {name: np.split(array, bounds) for name, array in outputs.items()}
+        return [{name: parts[name][index] for name in parts} for index in range(len(members))]
+
+    def warm_up(self) -> None:
+        """Infer once on zeros where all dimensions but the first are fixed, so that the first caller need not wait."""
+        shapes = {port.name: (port.shape[0] or 1, *port.shape[1:]) if port.shape else () for port in self.inputs}
+        if all(None not in shape for shape in shapes.values()):
+            self._run({port.name: np.zeros(shapes[port.name], port.dtype) for port in self.inputs})  # type: ignore[arg-type]
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        try:
+            return self._pools.run(inputs, [port.name for port in self.outputs])
+        except RuntimeError as error:
+            if any(word in str(error) for word in _LOST):
+                raise DeviceLostError(f"{self.device} was lost: {brief(error)}") from error
+            raise InternalError(f"inference on {self.device} failed: {brief(error)}") from error
+
+    def _allowed(self, port: Port) -> str:
+        rest = ["any" if size is None else str(size) for size in port.shape]
+        if self.batches:
+            rest[0] = f"1 to {self.max_batch}"
+        return f"[{', '.join(rest)}]"
+
+
+class _Pools:
+    """Inference requests that are made when needed and used again, by one thread at a time."""
+
+    def __init__(self, model: openvino.Model, compiler: Callable[[Any], Any], largest: int | None) -> None:
+        self._model = model
+        self._compiler = compiler
+        self._largest = largest
+        self._compiled: dict[int, tuple[Any, list[Any]]] = {}
+        # Compiling is done now, so that a model that fails does so before it is announced.
+        for rows in [1 << power for power in range(math.ceil(math.log2(largest)))] + [largest] if largest else [0]:
+            self._compiled[rows] = self._compile(rows), []
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        rows = next(iter(inputs.values())).shape[0] if self._largest else 0
+        bucket = min(size for size in self._compiled if size >= rows)
+        compiled, idle = self._compiled[bucket]
+        if bucket != rows:
+            inputs = {name: _padded(array, bucket) for name, array in inputs.items()}
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        # Read-only arrays are copied into the request, writable ones (gathered batches) are used where they are.
+        found = request.infer(dict(inputs), share_inputs=True)
+        results = {name: np.asarray(found[index]) for index, name in enumerate(outputs)}
+        idle.append(request)
+        return {name: array[:rows] for name, array in results.items()} if bucket != rows else results
+
+    def _compile(self, rows: int) -> Any:
+        if not rows:
+            return self._compiler(self._model)
+        fixed = self._model.clone()
+        fixed.reshape({port.get_any_name(): [rows, *list(port.partial_shape)[1:]] for port in fixed.inputs})
+        return self._compiler(fixed)
+
+
+def load(runtime: Runtime, settings: ModelSettings, files: Mapping[str, bytes]) -> Model:
+    """Compile a model from its files' bytes (`model.onnx`, or `model.xml` with `model.bin`) and warm it up.
+
+    The first of the settings' devices that is there and compiles it is used. Raises `UnavailableError` without
+    OpenVINO or such a device, `UnsupportedError` for an element type that frames lack, `InternalError` otherwise.
+    """
+    core = runtime.core
+    usable = runtime.usable(settings.devices)
+    if core is None or not usable:
+        reasons = [f"{device.name}: {device.reason}" for device in runtime.devices if device.name in settings.devices]
+        raise UnavailableError(f"no device for model '{settings.name}': {'; '.join(reasons)}")
+    failures = []
+    for device in usable:
+        properties = _properties(runtime, settings, device)
+
+        def compiler(model: Any, device: str = device, properties: dict[str, Any] = properties) -> Any:
+            return core.compile_model(model, device, properties)
+
+        try:
+            model = Model(settings, _read(core, settings, files), device, compiler)
+            model.warm_up()
+        except RuntimeError as error:
+            failures.append(f"{device}: {brief(error)}")
+        except InternalError as error:
+            failures.append(str(error))
+        else:
+            return model
+    raise InternalError(f"model '{settings.name}' does not load: {'; '.join(failures)}")
+
+
+def _read(core: openvino.Core, settings: ModelSettings, files: Mapping[str, bytes]) -> openvino.Model:
+    def read() -> openvino.Model:
+        if "model.onnx" in files:
+            return core.read_model(files["model.onnx"])
+        return core.read_model(files["model.xml"], files["model.bin"])
+
+    model = read()
+    first = {port.partial_shape[0] for port in model.inputs if len(port.partial_shape)}
+    fixed = all(dimension.is_static for dimension in first)
+    if fixed and max((dimension.get_length() for dimension in first), default=1) >= settings.max_batch:
+        return model
+    try:
+        _open_first(model, settings.max_batch)
+    except RuntimeError:
+        # It insists on the rows that it was made with.
+        return read()
+    opened = all(len(port.partial_shape) and port.partial_shape[0].is_dynamic for port in model.outputs)
+    return model if opened else read()
+
+
+def _open_first(model: openvino.Model, max_batch: int) -> None:
+    from openvino import Dimension, PartialShape
+
+    model.reshape(
+        {
+            port.get_any_name(): PartialShape([Dimension(1, max_batch), *list(port.partial_shape)[1:]])
+            for port in model.inputs
+        }
+    )
+
+
+def _properties(runtime: Runtime, settings: ModelSettings, device: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device == "CPU":
+        # Several workers share a host: pinned, they would all sit on the same cores.
+        properties["ENABLE_CPU_PINNING"] = False
+        if settings.threads:
+            properties["INFERENCE_NUM_THREADS"] = settings.threads
+    if settings.precision is not None:
+        properties["INFERENCE_PRECISION_HINT"] = settings.precision
+    if settings.cache_dir is not None:
+        # Compiled models are good for one version, one device and one model only.
+        cache = Path(settings.cache_dir) / f"openvino-{runtime.version}" / device / settings.digest
+        properties["CACHE_DIR"] = str(cache)
+    return properties
+
+
+def _port(port: Any) -> Port:
+    name = port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
+    kind = port.get_element_type()
+    word = kind.get_type_name()
+    if word not in _ELEMENT_TYPES:
+        raise UnsupportedError(f"port '{name}' has element type {word}; allowed: {', '.join(_ELEMENT_TYPES)}")
+    shape = tuple(None if size.is_dynamic else size.get_length() for size in port.partial_shape)
+    return Port(name, _ELEMENT_TYPES[word], shape)
+
+
+def _padded(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
+    padded[: array.shape[0]] = array
+    return padded
+
+
+_ELEMENT_TYPES: Final = {
+    "boolean": "bool",
+    **{dtype.word.lower(): dtype.numpy.name for dtype in dtypes.DTYPES.values() if dtype.word[0] in "UIF"},
+}
+"""OpenVINO's element types that a frame can hold, with their NumPy names."""

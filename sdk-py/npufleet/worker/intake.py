@@ -1,0 +1,181 @@
+"""From a message to an accepted request, or to a refusal at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from npufleet import operations
+from npufleet.errors import (
+    DeadlineExceededError,
+    FleetError,
+    InvalidParameterError,
+    OverloadedError,
+    UnknownModelError,
+    UnsupportedError,
+)
+from npufleet.wire import dtype as dtypes
+from npufleet.wire import frame, header, subject
+from npufleet.wire.contract import LANES
+from npufleet.worker.request import Outcome, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from nats.aio.msg import Msg
+    from numpy.typing import NDArray
+
+    from npufleet.telemetry.worker import WorkerTracing
+    from npufleet.worker.endpoint import Endpoint
+    from npufleet.worker.queue import RequestQueue
+
+DEFAULT_SECONDS: Final = 30.0
+"""How long a request without a deadline is worked on, from its arrival."""
+
+MINIMUM_RETRY_AFTER: Final = 0.001
+_LANE_INDEX: Final = {name: index for index, name in enumerate(LANES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a frame's header alone decides: checked parameters, and what its requests have in common as a batch."""
+
+    params: dict[str, Any]
+    signature: Hashable
+
+
+class Intake:
+    """Decodes, checks and admits; whatever is refused goes to `answer` right away."""
+
+    def __init__(
+        self, queue: RequestQueue, executors: int, tracing: WorkerTracing, answer: Callable[[Outcome], None]
+    ) -> None:
+        self._queue = queue
+        self._executors = executors
+        self._tracing = tracing
+        self._answer = answer
+        self._prepared: dict[tuple[str, bytes], Prepared] = {}
+        self.in_flight: dict[int, Request] = {}
+        """Every accepted request that is not answered, by its identity."""
+        self.by_call_id: dict[tuple[str, str], Request] = {}
+        """The same by call id and route: a caller may send one call to both."""
+        self.empty = asyncio.Event()
+        """Set while nothing is in flight."""
+        self.empty.set()
+
+    def receive(self, endpoint: Endpoint, message: Msg) -> None:
+        """Take one message in; it is answered now, or queued and answered later."""
+        arrived = time.perf_counter_ns()
+        if not message.reply:
+            # Nobody would get the answer.
+            return
+        endpoint.statistics.requests += 1
+        headers = message.headers or {}
+        request = Request(
+            endpoint=endpoint,
+            lane=0,
+            reply=message.reply,
+            call_id=subject.call_id(message.reply),
+            deadline=int((time.time() + DEFAULT_SECONDS) * 1e6),
+            tensors={},
+            params={},
+            payload_bytes=len(message.data),
+            rows=0,
+            key=None,
+            model=endpoint.model,
+            arrived=arrived,
+            decoded=arrived,
+            fallback_reason=headers.get(header.FALLBACK_REASON),
+            parent=self._tracing.parent(headers),
+        )
+        if request.fallback_reason:
+            endpoint.count_fallback(request.fallback_reason)
+        try:
+            self._check(request, message, headers)
+            self._admit(request)
+        except FleetError as error:
+            request.decoded = time.perf_counter_ns()
+            self._answer(Outcome(request, error=error))
+            return
+        self.in_flight[id(request)] = request
+        self.empty.clear()
+        if request.call_id is not None:
+            self.by_call_id[request.call_id, endpoint.route] = request
+        self._queue.put(request)
+
+    def forget(self, request: Request) -> None:
+        """Drop an answered request from the books."""
+        self.in_flight.pop(id(request), None)
+        if not self.in_flight:
+            self.empty.set()
+        if request.call_id is not None:
+            key = request.call_id, request.endpoint.route
+            if self.by_call_id.get(key) is request:
+                del self.by_call_id[key]
+
+    def _check(self, request: Request, message: Msg, headers: dict[str, str]) -> None:
+        if header.DEADLINE in headers:
+            request.deadline = _deadline(headers[header.DEADLINE])
+        if request.expired():
+            raise DeadlineExceededError("deadline passed before the request arrived")
+        lane = message.subject.split(".")[request.endpoint.lane_token]
+        request.lane = _LANE_INDEX[subject.check_lane(lane)]
+        if header.CLAIM in headers:
+            raise UnsupportedError("this worker takes frames inside the message only")
+        tensors, params = frame.decode(message.data)
+        prepared = self._prepare(request.endpoint, message.data, tensors, params)
+        request.tensors, request.params = tensors, prepared.params
+        self._check_model(request, prepared)
+        request.decoded = time.perf_counter_ns()
+
+    @staticmethod
+    def _check_model(request: Request, prepared: Prepared) -> None:
+        model = request.model
+        if model is None:
+            found = operations.REGISTRY.get(request.endpoint.row.name)
+            if found is None:
+                raise UnsupportedError(f"{request.endpoint.row.name} is not done by this engine")
+            request.rows = found.rows(request.tensors, request.params)
+            return
+        version = request.params.get("version", model.version)
+        if version != model.version:
+            raise UnknownModelError(f"model '{model.name}' version {version}; served here: {model.version}")
+        request.rows = model.check(request.tensors)
+        request.key = (id(model), prepared.signature) if model.batches else None
+
+    def _prepare(
+        self, endpoint: Endpoint, data: bytes, tensors: dict[str, NDArray[Any]], params: dict[str, Any]
+    ) -> Prepared:
+        end = 8 + int.from_bytes(data[:8], "little")
+        key = endpoint.row.name, data[:end]
+        found = self._prepared.get(key)
+        if found is not None:
+            return found
+        words = {name: dtypes.of(array.dtype) for name, array in tensors.items()}
+        described = {name: (word.word, tensors[name].shape) for name, word in words.items() if word is not None}
+        checked = endpoint.row.check(described, params)
+        shapes = sorted((name, array.dtype.str, array.shape[1:]) for name, array in tensors.items())
+        prepared = Prepared(checked, (tuple(shapes), json.dumps(checked, sort_keys=True)))
+        return frame.remember(self._prepared, key, prepared) if end <= frame.CACHED_HEADER else prepared
+
+    def _admit(self, request: Request) -> None:
+        request.estimate = request.endpoint.seconds
+        queue = self._queue
+        wait = queue.work_before(request.lane) / self._executors
+        if len(queue) >= queue.limit:
+            raise _overloaded(f"{queue.limit} requests wait already; allowed: {queue.limit}", wait)
+        if time.time() + wait > request.deadline / 1e6:
+            raise _overloaded(f"would start in {wait:.3f} s, which is after its deadline", wait)
+
+
+def _overloaded(message: str, wait: float) -> OverloadedError:
+    return OverloadedError(message, retry_after=max(wait, MINIMUM_RETRY_AFTER))
+
+
+def _deadline(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise InvalidParameterError(f"header {header.DEADLINE} is {text[:80]!r}; allowed: unix microseconds")
+    return int(text)

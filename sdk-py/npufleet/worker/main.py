@@ -1,0 +1,249 @@
+"""Wires one Python worker together, runs it, and drains it when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+import tenacity
+from nats.aio.client import Client
+from nats.nuid import NUID
+
+from npufleet import operations
+from npufleet.errors import UnavailableError
+from npufleet.telemetry.worker import WorkerTracing
+from npufleet.transport.connection import connect
+from npufleet.wire.contract import OPERATIONS, VERSION
+from npufleet.worker.cancel import Canceller
+from npufleet.worker.devices import Runtime
+from npufleet.worker.endpoint import Endpoint
+from npufleet.worker.events import Events
+from npufleet.worker.executor import Executors
+from npufleet.worker.intake import Intake
+from npufleet.worker.models import Models
+from npufleet.worker.queue import RequestQueue
+from npufleet.worker.registry import Registry
+from npufleet.worker.reply import Replies
+from npufleet.worker.request import Outcome
+from npufleet.worker.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from npufleet.worker.inference import Model
+    from npufleet.worker.options import Options
+
+SERVICE: Final = "npufleet-worker-python"
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+CLOSE_SECONDS: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def run(options: Options) -> int:
+    """Run a worker until SIGTERM or SIGINT, drain it, and return the exit code: 1 when the connection was closed."""
+    return asyncio.run(Worker(options).run())
+
+
+class Worker:
+    """One process's worker; its parts are made in `run`, in the order in which requests meet them."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._events = Events(as_json=options.json)
+        self._id = NUID().next().decode()
+        self._client = Client()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._lost = False
+        self._endpoints: dict[str, tuple[Endpoint, Subscription]] = {}
+        self._models: Models | None = None
+
+    async def run(self) -> int:
+        """Serve until told to stop, then drain; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._stop_asked)
+        runtime, tracing = await asyncio.to_thread(self._prepare)
+        connected = await self._connect()
+        if not connected:
+            return 0
+        queue = RequestQueue(self._options.queue_limit)
+        count = self._options.executor_count()
+        intake = Intake(queue, count, tracing, lambda outcome: replies.add(outcome))
+        replies = Replies(self._client, tracing, intake.forget)
+        executors = Executors(count, queue, replies.deliver)
+        canceller = Canceller(intake, queue, replies)
+        self._intake = intake
+        registry = Registry(self._client.jetstream(), self._id)
+        self._models = Models(registry, runtime, self._options, self._events, self._serve_model)
+        publishing = self._start("replies", replies.run())
+        sweeping = self._start("sweep", canceller.sweep(executors))
+        following = self._start("models", self._models.run())
+        try:
+            await self._subscribe(canceller, runtime)
+            self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=runtime.describe())
+            await self._stop.wait()
+            self._events.emit("draining")
+            following.cancel()
+            if not self._lost:
+                await self._drain(intake, replies)
+        finally:
+            queue.close()
+            replies.stop()
+            sweeping.cancel()
+            await asyncio.wait({publishing, sweeping, following}, timeout=CLOSE_SECONDS)
+            await self._close()
+            await asyncio.to_thread(tracing.close)
+        self._events.emit("stopped", served=replies.served)
+        return 1 if self._lost else 0
+
+    def _prepare(self) -> tuple[Runtime, WorkerTracing]:
+        tracing = WorkerTracing(SERVICE)
+        tracing.start()
+        return Runtime(self._options.devices), tracing
+
+    async def _connect(self) -> bool:
+        options = self._options.connect_options(f"{SERVICE}-{self._id}")
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(UnavailableError),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),
+            before_sleep=lambda state: _log.warning("%s", state.outcome.exception() if state.outcome else ""),
+        )
+
+        async def once() -> None:
+            # A client that was refused cannot be used again.
+            self._client = Client()
+            await connect(
+                self._client,
+                options,
+                disconnected=self._disconnected,
+                reconnected=self._reconnected,
+                closed=self._closed,
+            )
+
+        await _first(attempts(once), self._stop.wait())
+        if not self._client.is_connected:
+            return False
+        self._events.emit("broker", state="connected")
+        return True
+
+    async def _subscribe(self, canceller: Canceller, runtime: Runtime) -> None:
+        await self._client.subscribe(f"{self._options.prefix}.v{VERSION}.cancel.>", cb=canceller.receive)
+        for row in OPERATIONS.values():
+            if not row.model and row.name in operations.REGISTRY:
+                for route in self._routes():
+                    await self._serve(Endpoint(row, route, self._options.prefix))
+        service = Service(self._client, self._id, runtime.describe(), lambda: [e for e, _ in self._endpoints.values()])
+        await service.start()
+        await self._client.flush()
+
+    def _routes(self) -> tuple[str, ...]:
+        return ("call", "fallback") if self._options.primary else ("fallback",)
+
+    async def _serve(self, endpoint: Endpoint) -> None:
+        receive = self._intake.receive
+
+        async def take(message: Msg) -> None:
+            receive(endpoint, message)
+
+        subscription = await self._client.subscribe(endpoint.subject, queue=endpoint.queue_group, cb=take)
+        self._endpoints[endpoint.subject] = endpoint, subscription
+
+    async def _serve_model(self, name: str, model: Model | None) -> None:
+        row = OPERATIONS["infer"]
+        for route in self._routes():
+            subject = Endpoint.subject_of(row, route, self._options.prefix, name)
+            found = self._endpoints.get(subject)
+            if model is None:
+                if found is not None:
+                    del self._endpoints[subject]
+                    await self._drain_subscription(found[1])
+            elif found is not None:
+                found[0].model = model
+            else:
+                await self._serve(Endpoint(row, route, self._options.prefix, model))
+        await self._client.flush()
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._background_ended)
+        return task
+
+    async def _drain(self, intake: Intake, replies: Replies) -> None:
+        """Stop the flow of requests, finish those that came, and say so to the registry."""
+        try:
+            async with asyncio.timeout(self._options.drain_timeout):
+                await asyncio.gather(*[self._drain_subscription(sub) for _, sub in self._endpoints.values()])
+                await _first(intake.empty.wait(), self._hurry.wait())
+        except TimeoutError:
+            _log.warning("%d requests are not done after %.0f s", len(intake.in_flight), self._options.drain_timeout)
+        for request in list(intake.in_flight.values()):
+            # The caller may still ask another worker.
+            replies.add(Outcome(request, error=UnavailableError("the worker stopped before the request was done")))
+        await replies.idle.wait()
+        if self._models is not None:
+            await self._models.withdraw()
+
+    @staticmethod
+    async def _drain_subscription(subscription: Subscription) -> None:
+        try:
+            # Unsubscribes, waits until the server has sent all it had, and until all of that is taken in.
+            await subscription.drain()  # type: ignore[no-untyped-call]
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("subscription to %s: %s", subscription.subject, error or repr(error))
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                if self._client.is_connected:
+                    await self._client.flush()
+                await self._client.close()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            _log.warning("closing the connection: %s", error or repr(error))
+
+    def _stop_asked(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.critical("%s ended", task.get_name(), exc_info=task.exception())
+            self._lost = True
+            self._stop.set()
+
+    async def _disconnected(self) -> None:
+        if not self._stop.is_set():
+            self._events.emit("broker", state="disconnected")
+
+    async def _reconnected(self) -> None:
+        self._events.emit("broker", state="connected")
+        if self._models is not None:
+            await self._models.reconnected()
+
+    async def _closed(self) -> None:
+        if not self._stop.is_set():
+            # The broker refused us for good, as for a password that was changed: a supervisor may know better.
+            self._lost = True
+            self._stop.set()
+
+
+async def _first(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for whichever is done first, give the others up, and raise what it raised."""
+    tasks = {asyncio.ensure_future(work) for work in works}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

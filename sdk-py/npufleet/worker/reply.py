@@ -1,0 +1,188 @@
+"""Answers: built and published on the event loop, in the order in which they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+
+from npufleet.errors import CallCancelledError, DeadlineExceededError, FleetError, OverloadedError, PayloadTooLargeError
+from npufleet.telemetry.worker import Step
+from npufleet.wire import header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats.aio.client import Client
+
+    from npufleet.telemetry.worker import WorkerTracing
+    from npufleet.worker.request import Outcome, Request
+
+ENGINE: Final = "python"
+
+_log = logging.getLogger(__name__)
+_BLOCK_START: Final = len(b"NATS/1.0\r\n\r\n")
+_PER_HEADER: Final = len(b": \r\n")
+
+
+class Replies:
+    """Publishes outcomes; each request is answered once, by whichever outcome comes first."""
+
+    def __init__(self, client: Client, tracing: WorkerTracing, forget: Callable[[Request], None]) -> None:
+        self._client = client
+        self._tracing = tracing
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[Outcome] = deque()
+        self._from_threads: deque[list[Outcome]] = deque()
+        self._wake = asyncio.Event()
+        self._stopped = False
+        self.served = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def add(self, outcome: Outcome) -> None:
+        """Answer a request from the event loop; later outcomes of it are dropped."""
+        request = outcome.request
+        if request.answered:
+            return
+        request.answered = True
+        self._forget(request)
+        self._ready.append(outcome)
+        self.idle.clear()
+        self._wake.set()
+
+    def deliver(self, outcomes: list[Outcome]) -> None:
+        """Hand over the outcomes of a batch from an executor's thread."""
+        first = not self._from_threads
+        self._from_threads.append(outcomes)
+        if first:
+            # Later ones are seen by the same wake-up.
+            self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        while self._from_threads:
+            outcomes = self._from_threads.popleft()
+            members = [outcome.request for outcome in outcomes]
+            first = members[0]
+            first.endpoint.count_batch(
+                len(members), sum(request.rows for request in members), first.finished - first.started
+            )
+            for outcome in outcomes:
+                # An operation that was told to stop says `cancelled`, whatever the reason was.
+                late = outcome.error is None or isinstance(outcome.error, CallCancelledError)
+                if late and outcome.request.expired():
+                    outcome.error = DeadlineExceededError("deadline passed while the request was executed")
+                self.add(outcome)
+
+    def stop(self) -> None:
+        """End `run` once what is ready is published."""
+        self._stopped = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish answers until told to stop.
+
+        Not by cancelling: nats-py may take a cancellation for its own and go on.
+        """
+        while not self._stopped:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ready:
+                await self._publish(self._ready.popleft())
+            self.idle.set()
+
+    async def _publish(self, outcome: Outcome) -> None:
+        request = outcome.request
+        started = time.perf_counter_ns()
+        if outcome.error is None:
+            headers = self._success(outcome)
+            size = len(outcome.frame) + _header_bytes(headers)
+            if size > self._client.max_payload:
+                outcome.error = PayloadTooLargeError.of(size, self._client.max_payload)
+        if outcome.error is not None:
+            headers = _failure(outcome.error)
+            request.endpoint.count_error(outcome.error)
+        if request.fallback_reason:
+            headers[header.FALLBACK_REASON] = header.one_line(request.fallback_reason)
+        try:
+            await self._client.publish(request.reply, outcome.frame if outcome.error is None else b"", headers=headers)
+        except (nats.errors.Error, OSError) as error:
+            # The connection is lost or closing: the caller's own side of it tells the caller.
+            _log.warning("an answer of %s could not be sent: %s", request.endpoint.name, error or repr(error))
+        self.served += 1
+        if request.parent is not None:
+            self._tracing.write(request.parent, _steps(outcome, started, time.perf_counter_ns()))
+
+    @staticmethod
+    def _success(outcome: Outcome) -> dict[str, str]:
+        request = outcome.request
+        timing = header.Timing(
+            queued=(request.dequeued - request.decoded) // 1000,
+            fetching=(request.decoded - request.arrived) // 1000,
+            batching=(request.started - request.dequeued) // 1000,
+            executing=(request.finished - request.started) // 1000,
+        )
+        return {header.ENGINE: ENGINE, header.DEVICE: outcome.device or "CPU", header.TIMING: str(timing)}
+
+
+def _failure(error: FleetError) -> dict[str, str]:
+    headers = {
+        header.ERROR: header.one_line(str(error)) or error.kind,
+        header.ERROR_CODE: str(error.code),
+        header.ERROR_KIND: error.kind,
+        header.ENGINE: ENGINE,
+    }
+    if isinstance(error, OverloadedError) and error.retry_after is not None:
+        headers[header.RETRY_AFTER] = str(int(error.retry_after * 1e6))
+    return headers
+
+
+def _header_bytes(headers: dict[str, str]) -> int:
+    # The server counts them as part of the payload.
+    return _BLOCK_START + sum(len(name) + len(value.encode()) + _PER_HEADER for name, value in headers.items())
+
+
+def _steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
+    request = outcome.request
+    # Spans carry wall-clock time; the readings are of a clock that never jumps.
+    epoch = time.time_ns() - time.perf_counter_ns()
+    kind = outcome.error.kind if outcome.error else None
+
+    def step(name: str, start: int, end: int, attributes: dict[str, Any], **more: Any) -> Step:
+        return Step(name, epoch + start, epoch + max(start, end), attributes, **more)
+
+    endpoint = request.endpoint
+    where = {
+        "messaging.system": "nats",
+        "messaging.destination.name": endpoint.subject,
+        "messaging.operation.name": "receive",
+        "npufleet.operation": endpoint.row.name,
+        **({"npufleet.fallback.reason": request.fallback_reason} if request.fallback_reason else {}),
+    }
+    fetched = {"npufleet.payload.placement": "inline", "npufleet.payload.bytes": request.payload_bytes}
+    steps = [
+        step("receive", request.arrived, request.dequeued or request.decoded, where),
+        step("payload.fetch", request.arrived, request.decoded, fetched),
+    ]
+    if request.started:
+        links = [link for link in outcome.links if link is not request.parent]
+        batched = {"npufleet.batch.rows": outcome.rows, "npufleet.batch.members": outcome.members}
+        steps.append(step("batch", request.dequeued, request.started, batched, links=links))
+        executed = {
+            "npufleet.engine": ENGINE,
+            "npufleet.device": outcome.device or "CPU",
+            "npufleet.rows": request.rows,
+        }
+        if request.model is not None:
+            executed["npufleet.model"] = request.model.name
+        # Answered while it runs (cancelled, expired): the end is not known yet.
+        end = request.finished or publishing
+        steps.append(step("execute", request.started, end, executed, error_kind=kind))
+        kind = None
+    steps.append(step("reply", publishing, published, {}, error_kind=kind))
+    return steps
