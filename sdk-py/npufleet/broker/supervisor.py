@@ -25,7 +25,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from npufleet.broker import server, tether, workers
+from npufleet.broker import announcement, server, tether, workers
 from npufleet.broker.arguments import Options, parse
 from npufleet.broker.configuration import LOCAL_CONFIGURATION, LocalConfiguration
 from npufleet.broker.emitter import Emitter
@@ -34,8 +34,6 @@ from npufleet.broker.service import Service, ServiceFailedError
 from npufleet.errors import FleetError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from npufleet.broker.child import Child
     from npufleet.broker.service import Emit
 
@@ -55,7 +53,6 @@ class Supervisor:
         self._configuration = LocalConfiguration(run=self._folder.path, store=store, port=options.port)
         self._port = options.port
         self._services: list[Service] = []
-        self._announced: Path | None = None
 
     @property
     def url(self) -> str:
@@ -71,8 +68,7 @@ class Supervisor:
             for name, command in planned.commands.items():
                 group.create_task(self._start(Service(name, command, self._worker_environment, self._emit)))
         if self._options.announce is not None:
-            announce(self._options.announce, self.url)
-            self._announced = self._options.announce
+            announcement.write(self._options.announce, self.url)
         self._emit(
             "ready",
             url=self.url,
@@ -85,8 +81,8 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Drain the workers, stop the broker, remove what was temporary."""
-        if self._announced is not None:
-            self._announced.unlink(missing_ok=True)
+        if self._options.announce is not None:
+            announcement.remove(self._options.announce)
         patience = self._options.drain_timeout + 1.0
         await asyncio.gather(*(worker.stop(patience) for worker in self._services[1:]))
         for broker in self._services[:1]:
@@ -127,16 +123,6 @@ async def create_buckets(url: str) -> None:
         await buckets.create(client.jetstream())
     finally:
         await client.close()
-
-
-def announce(path: Path, url: str) -> None:
-    """Write a fleet's address where the command line looks for it, readable by this user only."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(url + "\n")
-    fresh.replace(path)
 
 
 async def supervise(options: Options) -> int:

@@ -1,0 +1,105 @@
+"""How commands talk: tables and progress for people, one JSON document with --json, one line for an error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from npufleet.cli import exit_codes
+from npufleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from rich.console import Console
+
+Value = TypeVar("Value")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
+
+
+def people() -> Console:
+    """Return the console for people: standard output, plain when it is not a terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def document(value: object) -> None:
+    """Print one JSON document. A number that is not finite is written as `"NaN"`, `"Infinity"` or `"-Infinity"`."""
+    sys.stdout.write(json.dumps(_finite(value), indent=2 if sys.stdout.isatty() else None, allow_nan=False) + "\n")
+
+
+def run(work: Coroutine[Any, Any, Value], *, as_json: bool = False) -> Value:
+    """Run a command's asynchronous part to its end; its errors end the command as `errors` does."""
+    with errors(as_json=as_json):
+        return asyncio.run(work)
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def errors(*, as_json: bool = False) -> Iterator[None]:
+    """Turn an error of the fleet into one line, or one JSON document, and the exit status of its kind."""
+    try:
+        yield
+    except FleetError as error:
+        if as_json:
+            document({"ok": False, "error": {"kind": error.kind, "code": error.code, "message": str(error)}})
+        else:
+            complain(error.kind, str(error))
+        raise typer.Exit(exit_codes.BY_KIND.get(error.kind, exit_codes.FAILED)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def transfer(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error while bytes go out; gives what to call with those sent and those in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def sent(done: int, total: int) -> None:
+            finished = "loading on the workers" if done >= total else what
+            progress.update(task, completed=done, total=total, description=finished)
+
+        yield sent
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on standard error, if it is a terminal, that something takes its time."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def complain(kind: str, message: str) -> None:
+    """Print the one line of an error, its kind first, to standard error."""
+    typer.secho(f"{kind}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+
+
+def usage(message: str) -> typer.BadParameter:
+    """Build the error for wrong use of a command (exit status 2)."""
+    return typer.BadParameter(message)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
