@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from npufleet.errors import FleetError, InvalidParameterError
@@ -45,8 +45,9 @@ class Route(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Everything that another engine needs to do the same work."""
+    """What another engine needs to do the same work, and from when on it is asked (monotonic clock)."""
 
+    half: float
     route: Route
     frame: bytes
     deadline_us: int
@@ -62,9 +63,10 @@ class Calls:
         self._prefix = prefix
         self._counters = counters
         self._diagnose = diagnose
-        self._clock = loop.time
         self._routes: dict[tuple[str, str | None, str], Route] = {}
-        self._flights: dict[Future, tuple[float, Request]] = {}
+        self._request = transport.request
+        # By the future that is awaited: a Request, or on the hot path a tuple like one.
+        self._flights: dict[Future, tuple[float, Route, bytes, int, dict[str, str] | None]] = {}
         self._hedges: dict[Future, Future] = {}
         self._half_times = Sweep(loop, self._ask_fallback)
 
@@ -85,41 +87,13 @@ class Calls:
         counters = self._counters
         counters.calls += 1
         span = start_call(operation, route.call, lane)
-        request = Request(route, frame, int((time.time() + timeout) * 1e6), None if span is None else span.headers)
+        headers = None if span is None else span.headers
+        deadline_us = int((time() + timeout) * 1e6)
+        flights = self._flights
         try:
-            reply = await self._reply(request, self._clock() + timeout * 0.5)
-            engine = reply.header(header.ENGINE) or "unknown"
-            reason = reply.header(header.FALLBACK_REASON)
-            if span is None:
-                result = Result(*decode(reply.payload), reply)
-            else:
-                with span.result():
-                    result = Result(*decode(reply.payload), reply, span.trace_id)
-        except (FleetError, asyncio.CancelledError) as error:
-            kind = error.kind if isinstance(error, FleetError) else "cancelled"
-            counters.errors[kind] += 1
-            if span is not None:
-                span.end(kind, engine=getattr(error, "engine", None))
-            raise
-        counters.answered += 1
-        counters.engines[engine] += 1
-        if reason is not None:
-            counters.fallbacks[reason.partition(":")[0]] += 1
-        if span is not None:
-            span.end(None, reason, engine, result.device)
-        return result
-
-    def close(self) -> None:
-        """Stop the timer; the transport ends what is in flight."""
-        self._half_times.stop()
-
-    async def _reply(self, request: Request, half: float) -> Reply:
-        """Return the first good reply, cancelling what is still under way elsewhere."""
-        flights, hedges, transport = self._flights, self._hedges, self._transport
-        recovery = None
-        future = transport.request(request.route.call, request.frame, request.deadline_us, request.headers)
-        while True:
-            flights[future] = (half, request)
+            future = self._request(route.call, frame, deadline_us, headers)
+            half = monotonic() + timeout * 0.5
+            flights[future] = (half, route, frame, deadline_us, headers)
             if half < self._half_times.next:
                 self._half_times.at(half)
             try:
@@ -129,19 +103,56 @@ class Calls:
                 raise
             finally:
                 del flights[future]
-            if reply.payload:
-                if hedges:
-                    self._drop(hedges.pop(future, None))
-                return reply
-            recovery = recovery or Recovery(transport, self._counters, self._diagnose, request)
-            hedge = hedges.pop(future, None)
+            if not reply.payload:
+                reply = await self._recover(reply, future, Request(half, route, frame, deadline_us, headers))
+            elif self._hedges:
+                self._drop(self._hedges.pop(future, None))
+            if span is None:
+                tensors_out, params_out = decode(reply.payload)
+            else:
+                with span.result():
+                    tensors_out, params_out = decode(reply.payload)
+        except (FleetError, asyncio.CancelledError) as error:
+            kind = error.kind if isinstance(error, FleetError) else "cancelled"
+            counters.failed(kind)
+            if span is not None:
+                span.end(kind, engine=getattr(error, "engine", None))
+            raise
+        engine = reply.header(header.ENGINE)
+        reason = reply.header(header.FALLBACK_REASON)
+        counters.succeeded(engine, reason)
+        if span is None:
+            return Result(tensors_out, params_out, reply)
+        span.end(None, reason, engine, reply.header(header.DEVICE))
+        return Result(tensors_out, params_out, reply, span.trace_id)
+
+    def close(self) -> None:
+        """Stop the timer; the transport ends what is in flight."""
+        self._half_times.stop()
+
+    async def _recover(self, reply: Reply, future: Future, request: Request) -> Reply:
+        """Follow up a reply without a frame until there is a good one; raises what the caller has to know."""
+        recovery = Recovery(self._transport, self._counters, self._diagnose, request)
+        while not reply.payload:
+            hedge = self._hedges.pop(future, None)
             try:
                 future = await recovery.after(reply, hedge)
             except BaseException:
                 self._drop(hedge)
                 raise
-            if recovery.fallen_back:
-                half = NEVER
+            # Asked twice, the fallback engine would not answer sooner.
+            half = NEVER if recovery.fallen_back else request.half
+            self._flights[future] = request._replace(half=half)
+            self._half_times.at(half)
+            try:
+                reply = await future
+            except BaseException:
+                self._drop(future)
+                raise
+            finally:
+                del self._flights[future]
+        self._drop(self._hedges.pop(future, None))
+        return reply
 
     def _route(self, operation: str, model: str | None, lane: str) -> Route:
         row = contract.operation(operation)
@@ -155,12 +166,13 @@ class Calls:
 
     def _ask_fallback(self) -> float | None:
         """Send the calls that have waited for half of their time to the fallback engine too."""
-        now, earliest = self._clock(), NEVER
-        for future, (half, request) in list(self._flights.items()):
-            if half > now:
-                earliest = min(earliest, half)
+        now, earliest = monotonic(), NEVER
+        for future, flight in list(self._flights.items()):
+            if flight[0] > now:
+                earliest = min(earliest, flight[0])
             elif not future.done():
-                self._flights[future] = (NEVER, request)
+                request = Request(*flight)._replace(half=NEVER)
+                self._flights[future] = request
                 self._hedge(future, request)
         return earliest if earliest < NEVER else None
 

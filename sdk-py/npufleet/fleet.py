@@ -18,7 +18,7 @@ from npufleet.wire import contract
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -111,23 +111,24 @@ class AsyncFleet(AsyncOperations):
             await local.stop()
             raise
 
-    async def call(
+    def call(
         self,
         operation: str,
         tensors: object,
         params: Mapping[str, object] | None = None,
         *,
         model: str | None = None,
-        timeout: float = TIMEOUT_S,  # noqa: ASYNC109 - it travels with the request as its deadline
+        timeout: float = TIMEOUT_S,
         lane: str = contract.DEFAULT_LANE,
-    ) -> Result:
-        """Run an operation on the fleet and return its result.
+    ) -> Coroutine[Any, Any, Result]:
+        """Run an operation on the fleet: await this to get its result.
 
         `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
         with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
         of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
         """
-        return await self._calls.call(operation, tensors, params, model, timeout, lane)
+        # Not a coroutine around a coroutine: this is the hot path.
+        return self._calls.call(operation, tensors, params, model, timeout, lane)
 
     async def infer(
         self,

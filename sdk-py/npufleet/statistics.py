@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -29,9 +28,25 @@ class Counters:
 
     def __init__(self) -> None:
         self.calls = self.answered = self.retries = 0
-        self.errors: Counter[str] = Counter()
-        self.fallbacks: Counter[str] = Counter()
-        self.engines: Counter[str] = Counter()
+        self.errors: dict[str, int] = {}
+        self.fallbacks: dict[str, int] = {}
+        self.engines: dict[str, int] = {}
+
+    def succeeded(self, engine: str | None, reason: str | None) -> None:
+        """Count an answer; the reason's first word is what is counted."""
+        self.answered += 1
+        name = engine or "unknown"
+        try:
+            self.engines[name] += 1
+        except KeyError:
+            self.engines[name] = 1
+        if reason is not None:
+            word = reason.partition(":")[0]
+            self.fallbacks[word] = self.fallbacks.get(word, 0) + 1
+
+    def failed(self, kind: str) -> None:
+        """Count an error."""
+        self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def snapshot(self) -> Statistics:
         """Return the counts as they are now."""

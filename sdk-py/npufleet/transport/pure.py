@@ -131,7 +131,7 @@ class PureTransport:
         pending.deadline = deadline_us / 1e6
         self._pending[token] = pending
         self._send(pending, subject, frame, f"{self._inbox}.{token}", fields)
-        moment = self._loop.time() + pending.deadline - time.time()
+        moment = time.monotonic() + pending.deadline - time.time()
         if moment < self._deadlines.next:
             self._deadlines.at(moment)
         return pending
@@ -204,7 +204,7 @@ class PureTransport:
             self._pending.pop(token, None)
             if sent:
                 self._send(None, f"{self._options.prefix}.v1.cancel.{self._id}.{token}", b"", "", None)
-        return self._loop.time() + earliest - now if earliest < float("inf") else None
+        return time.monotonic() + earliest - now if earliest < float("inf") else None
 
     def _late(self, sent: bool) -> FleetError:
         if sent:

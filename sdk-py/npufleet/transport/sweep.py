@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ COARSENESS_S = 0.01
 
 
 class Sweep:
-    """Calls `sweep()` at or shortly after the earliest moment given to `at`, on the event loop's clock.
+    """Calls `sweep()` at or shortly after the earliest moment given to `at`, on `time.monotonic`'s clock.
 
     `sweep` handles everything that is due and returns the next moment, or None. Because calls mostly end long
     before their deadline and mostly share one timeout, the timer is hardly ever touched.
@@ -35,7 +36,7 @@ class Sweep:
         if self._handle is not None:
             self._handle.cancel()
         self.next = moment
-        self._handle = self._loop.call_at(moment, self._due)
+        self._handle = self._loop.call_later(max(moment - monotonic(), 0.0), self._due)
 
     def stop(self) -> None:
         """Forget the timer."""
@@ -47,4 +48,4 @@ class Sweep:
         self._handle, self.next = None, float("inf")
         moment = self._sweep()
         if moment is not None:
-            self.at(max(moment, self._loop.time() + COARSENESS_S))
+            self.at(max(moment, monotonic() + COARSENESS_S))

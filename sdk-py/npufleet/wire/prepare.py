@@ -29,9 +29,13 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
     if type(tensors) is np.ndarray:
         arrays: tuple[Any, ...] = (tensors,)
         key = (operation.name, tensors.dtype, tensors.shape, given)
-    elif isinstance(tensors, Mapping):
-        arrays = tuple([v if type(v) is np.ndarray else as_array(name, v) for name, v in tensors.items()])
-        key = (operation.name, *tensors, *[(a.dtype, a.shape) for a in arrays], given)
+    elif type(tensors) is dict or isinstance(tensors, Mapping):
+        arrays = tuple(tensors.values())
+        if len(arrays) == 1 and type(arrays[0]) is np.ndarray:
+            key = (operation.name, *tensors, arrays[0].dtype, arrays[0].shape, given)
+        else:
+            arrays = tuple([v if type(v) is np.ndarray else as_array(name, v) for name, v in tensors.items()])
+            key = (operation.name, *tensors, *[(a.dtype, a.shape) for a in arrays], given)
     else:
         arrays = (as_array(_only_input(operation), tensors),)
         key = (operation.name, arrays[0].dtype, arrays[0].shape, given)
