@@ -55,7 +55,7 @@ def trace_everything() -> None:
 def _steps(outcome: Outcome, report: Report) -> None:
     from npufleet import Fleet
 
-    report.step("starting a local fleet: broker, Rust worker, Python worker")
+    report.step("starting a local fleet")
     with Fleet.local() as fleet:
         report.fleet(fleet)
         pulse = heart_rate.recording()
