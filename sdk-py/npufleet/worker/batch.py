@@ -6,6 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from npufleet import operations
 from npufleet.errors import (
     CallCancelledError,
@@ -14,7 +16,8 @@ from npufleet.errors import (
     FleetError,
     InternalError,
 )
-from npufleet.wire import frame
+from npufleet.wire import contract, frame
+from npufleet.wire import dtype as dtypes
 from npufleet.worker.request import Outcome
 
 if TYPE_CHECKING:
@@ -52,6 +55,20 @@ def execute(members: list[Request]) -> list[Outcome]:
         outcome.request.finished = finished
         outcome.rows, outcome.members, outcome.links = rows, len(members), links
     return outcomes
+
+
+def warm_up() -> None:
+    """Execute every operation once on a few zeros, so that the first caller does not wait for imports."""
+    for name in operations.REGISTRY:
+        row = contract.operation(name)
+        tensors = {
+            tensor.name: np.zeros((2,) * max(tensor.minimum_rank, 1), dtypes.DTYPES[tensor.dtypes[0]].numpy)
+            for tensor in row.inputs or ()
+        }
+        try:
+            operations.execute(name, tensors, {})
+        except FleetError as error:
+            _log.info("%s was not warmed up: %s", name, error)
 
 
 def _refusal(request: Request) -> FleetError | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -18,6 +19,7 @@ from npufleet.errors import UnavailableError
 from npufleet.telemetry.worker import WorkerTracing
 from npufleet.transport.connection import connect
 from npufleet.wire.contract import OPERATIONS, VERSION
+from npufleet.worker import batch
 from npufleet.worker.cancel import Canceller
 from npufleet.worker.devices import Runtime
 from npufleet.worker.endpoint import Endpoint
@@ -43,12 +45,15 @@ if TYPE_CHECKING:
 SERVICE: Final = "npufleet-worker-python"
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CLOSE_SECONDS: Final = 2.0
+SWITCH_SECONDS: Final = 0.0005
 
 _log = logging.getLogger(__name__)
 
 
 def run(options: Options) -> int:
     """Run a worker until SIGTERM or SIGINT, drain it, and return the exit code: 1 when the connection was closed."""
+    # An executor that wants to run should not wait 5 ms for the event loop's thread to pause.
+    sys.setswitchinterval(SWITCH_SECONDS)
     return asyncio.run(Worker(options).run())
 
 
@@ -62,6 +67,7 @@ class Worker:
         self._client = Client()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._connected = False
         self._lost = False
         self._endpoints: dict[str, tuple[Endpoint, Subscription]] = {}
         self._models: Models | None = None
@@ -90,7 +96,7 @@ class Worker:
         try:
             await self._subscribe(canceller, runtime)
             self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=runtime.describe())
-            await self._stop.wait()
+            await asyncio.gather(loop.run_in_executor(None, batch.warm_up), self._stop.wait())
             self._events.emit("draining")
             following.cancel()
             if not self._lost:
@@ -132,6 +138,8 @@ class Worker:
         await _first(attempts(once), self._stop.wait())
         if not self._client.is_connected:
             return False
+        # From here on, what happens to the connection is news; before, it was an attempt.
+        self._connected = True
         self._events.emit("broker", state="connected")
         return True
 
@@ -221,7 +229,7 @@ class Worker:
             self._stop.set()
 
     async def _disconnected(self) -> None:
-        if not self._stop.is_set():
+        if self._connected and not self._stop.is_set():
             self._events.emit("broker", state="disconnected")
 
     async def _reconnected(self) -> None:
@@ -230,7 +238,7 @@ class Worker:
             await self._models.reconnected()
 
     async def _closed(self) -> None:
-        if not self._stop.is_set():
+        if self._connected and not self._stop.is_set():
             # The broker refused us for good, as for a password that was changed: a supervisor may know better.
             self._lost = True
             self._stop.set()
