@@ -1,1 +1,35 @@
 //! A worker: take, admit, batch, execute, reply, drain.
+//!
+//! # Layout
+//! In the order in which a request meets them:
+//! - [`Config`]: what a worker can be told.
+//! - `connect`: the broker connection.
+//! - `intake`: subscriptions and admission; a message becomes a `request`.
+//! - `endpoint`: what a subject leads to, and what is known about requests for it.
+//! - `queue`: lanes, groups and batches.
+//! - `executor`: the threads that do the work.
+//! - `reply`: answers, errors, and handing over to the other engine.
+//! - `models`: which models are served.
+//! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
+//! - `run`: start, serve, drain.
+
+mod config;
+mod connect;
+mod core;
+mod endpoint;
+mod error;
+mod events;
+mod executor;
+mod intake;
+mod models;
+mod queue;
+mod reply;
+mod request;
+mod run;
+mod service;
+mod statistics;
+mod telemetry;
+
+pub use config::Config;
+pub use error::Error;
+pub use run::{Worker, run, run_until};

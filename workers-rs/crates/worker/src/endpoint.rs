@@ -1,0 +1,296 @@
+//! What a subject leads to: an operation or a model, and what is known about requests for it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use async_nats::Subject;
+use bytes::Bytes;
+use npufleet_operations::Operation;
+use npufleet_wire::contract::{self, OperationRow};
+use npufleet_wire::frame::{self, HeaderCache};
+use npufleet_wire::{Error, ErrorKind, Frame, Lane, Layout, Result, Route};
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+use crate::queue::Limits;
+use crate::statistics::Statistics;
+
+/// Time that one batch of cheap requests may take: it bounds what an urgent request waits for.
+const BATCH_TIME: Duration = Duration::from_micros(100);
+/// Cheap requests in one batch at most.
+const BATCH_REQUESTS: u64 = 64;
+/// Batch signatures remembered per endpoint.
+const SIGNATURES: usize = 4096;
+
+/// Numbers groups across all endpoints and versions, so that none is ever mistaken for another.
+static NEXT_GROUP: AtomicU64 = AtomicU64::new(1);
+
+/// Something that executes many requests at once.
+pub(crate) trait Network: Send + Sync {
+    /// The device that did the latest work: `NPU`, `GPU` or `CPU`.
+    fn device(&self) -> &str;
+    /// Rows that one execution takes.
+    fn max_batch(&self) -> usize;
+    /// Checks a request's tensors and counts its rows.
+    ///
+    /// # Errors
+    /// `invalid_shape` naming the tensor.
+    fn check(&self, layout: &Layout) -> Result<usize>;
+    /// One result per member.
+    fn infer(&self, members: &[Frame]) -> Vec<Result<Bytes>>;
+}
+
+/// What does the work of an endpoint.
+pub(crate) enum Engine {
+    /// One request at a time, on the CPU.
+    Operation(&'static dyn Operation),
+    /// Many requests in one execution.
+    Model {
+        network: Box<dyn Network>,
+        version: u32,
+        delay: Duration,
+    },
+}
+
+/// What a subject leads to.
+pub(crate) struct Endpoint {
+    /// `echo`, or `infer-<model>`.
+    pub(crate) name: String,
+    /// What is computed.
+    pub(crate) operation: String,
+    /// Which model does it.
+    pub(crate) model: Option<String>,
+    /// The subjects of all lanes.
+    pub(crate) pattern: String,
+    /// Where a request goes that this engine cannot do, by lane.
+    pub(crate) fallback: [Subject; 5],
+    pub(crate) statistics: Statistics,
+    row: &'static OperationRow,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    engine: Arc<Engine>,
+    requests: HeaderCache<Prepared>,
+    groups: HashMap<String, u64>,
+}
+
+/// Everything that a request's header decides, checked once per distinct header.
+pub(crate) struct Prepared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) layout: Arc<Layout>,
+    /// Checked, with defaults filled in.
+    pub(crate) params: Map<String, Value>,
+    pub(crate) rows: usize,
+    pub(crate) group: u64,
+    /// Moving average of the time that one such request takes, nanoseconds; 0 until the first.
+    speed: AtomicU64,
+}
+
+impl Endpoint {
+    /// An endpoint for an operation of the contract; none when the contract does not know it.
+    pub(crate) fn new(
+        prefix: &str,
+        operation: &str,
+        model: Option<&str>,
+        engine: Engine,
+    ) -> Option<Self> {
+        let fallback = Lane::ALL.map(|lane| {
+            let subject = npufleet_wire::Subject {
+                route: Route::Fallback,
+                lane,
+                operation: operation.to_owned(),
+                model: model.map(str::to_owned),
+            };
+            Subject::from(subject.format(prefix))
+        });
+        Some(Self {
+            name: model.map_or_else(
+                || operation.to_owned(),
+                |model| format!("{operation}-{model}"),
+            ),
+            operation: operation.to_owned(),
+            model: model.map(str::to_owned),
+            pattern: Route::Call.pattern(prefix, operation, model),
+            fallback,
+            statistics: Statistics::default(),
+            row: contract::operation(operation)?,
+            known: Mutex::new(Known::new(Arc::new(engine))),
+        })
+    }
+
+    /// Serves with another engine from now on; requests already prepared finish with the old one.
+    pub(crate) fn swap(&self, engine: Engine) {
+        let known = Known::new(Arc::new(engine));
+        // The old engine may take long to go; not while requests wait for this lock.
+        drop(std::mem::replace(&mut *self.known.lock(), known));
+    }
+
+    /// What the service protocol tells about it beyond its subject.
+    pub(crate) fn metadata(&self) -> Value {
+        let mut metadata =
+            Map::from_iter([("operation".to_owned(), Value::from(self.operation.clone()))]);
+        if let (
+            Some(model),
+            Engine::Model {
+                network, version, ..
+            },
+        ) = (&self.model, &*self.known.lock().engine)
+        {
+            metadata.insert("model".to_owned(), Value::from(model.clone()));
+            metadata.insert("version".to_owned(), Value::from(version.to_string()));
+            metadata.insert("device".to_owned(), Value::from(network.device()));
+        }
+        Value::Object(metadata)
+    }
+
+    /// Reads and checks a request's header, or finds it among those already checked.
+    ///
+    /// # Errors
+    /// `invalid_frame`, `invalid_parameter`, `invalid_shape`, `unknown_model`.
+    pub(crate) fn prepare(&self, payload: &Bytes) -> Result<Arc<Prepared>> {
+        let header = frame::header(payload)?;
+        let Known {
+            engine,
+            requests,
+            groups,
+        } = &mut *self.known.lock();
+        let prepared = requests.get_or_make(header, || {
+            Prepared::new(self.row, engine, Layout::parse(header)?, groups)
+        })?;
+        if payload.len() != prepared.layout.total {
+            // The wire crate words the error.
+            Frame::new(Arc::clone(&prepared.layout), payload.clone())?;
+        }
+        Ok(prepared)
+    }
+}
+
+impl Known {
+    fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            requests: HeaderCache::default(),
+            groups: HashMap::new(),
+        }
+    }
+}
+
+impl Prepared {
+    fn new(
+        row: &OperationRow,
+        engine: &Arc<Engine>,
+        layout: Layout,
+        groups: &mut HashMap<String, u64>,
+    ) -> Result<Self> {
+        let params = row.check_params(&layout.params)?;
+        row.check_inputs(&layout)?;
+        let rows = match &**engine {
+            Engine::Operation(operation) => operation.rows(&layout),
+            Engine::Model {
+                network, version, ..
+            } => {
+                check_version(&params, *version)?;
+                network.check(&layout)?
+            }
+        };
+        if groups.len() >= SIGNATURES {
+            groups.clear();
+        }
+        let group = *groups
+            .entry(signature(&layout, &params))
+            .or_insert_with(|| NEXT_GROUP.fetch_add(1, Relaxed));
+        Ok(Self {
+            engine: Arc::clone(engine),
+            layout: Arc::new(layout),
+            params,
+            rows,
+            group,
+            speed: AtomicU64::new(0),
+        })
+    }
+
+    /// What may go into one batch.
+    pub(crate) fn limits(&self) -> Limits {
+        match &*self.engine {
+            Engine::Model { network, delay, .. } => Limits {
+                rows: network.max_batch(),
+                delay: *delay,
+            },
+            Engine::Operation(_) => {
+                let requests = (BATCH_TIME.as_nanos() as u64)
+                    .checked_div(self.cost())
+                    .unwrap_or(1);
+                let requests = requests.clamp(1, BATCH_REQUESTS) as usize;
+                Limits {
+                    rows: requests.saturating_mul(self.rows.max(1)),
+                    delay: Duration::ZERO,
+                }
+            }
+        }
+    }
+
+    /// Expected time of execution, nanoseconds; 0 when unknown.
+    pub(crate) fn cost(&self) -> u64 {
+        self.speed.load(Relaxed)
+    }
+
+    /// Takes a measured time into the average.
+    pub(crate) fn took(&self, time: Duration) {
+        let (old, new) = (
+            self.cost(),
+            time.as_nanos().clamp(1, u64::MAX.into()) as u64,
+        );
+        // Two executors may overwrite each other; an average bears it.
+        self.speed.store(
+            if old == 0 {
+                new
+            } else {
+                old - old / 8 + new / 8
+            },
+            Relaxed,
+        );
+    }
+
+    /// The device that executes, for the reply.
+    pub(crate) fn device(&self) -> &str {
+        match &*self.engine {
+            Engine::Operation(_) => "CPU",
+            Engine::Model { network, .. } => network.device(),
+        }
+    }
+}
+
+fn check_version(params: &Map<String, Value>, served: u32) -> Result<()> {
+    match params.get("version").and_then(Value::as_u64) {
+        Some(version) if version != u64::from(served) => Err(Error::new(
+            ErrorKind::UnknownModel,
+            format!("version {version} is not served; served: {served}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What requests must have in common to share a batch: parameters, tensor names, types and trailing shapes.
+fn signature(layout: &Layout, params: &Map<String, Value>) -> String {
+    let mut params = params.clone();
+    // The engine decides the version, and whoever names it must get it anyway.
+    params.remove("version");
+    let mut text = Value::Object(params).to_string();
+    let mut tensors: Vec<_> = layout.tensors.iter().collect();
+    tensors.sort_by(|one, other| one.name.cmp(&other.name));
+    for info in tensors {
+        // Writing to a string cannot fail. The debug form of the name is unambiguous whatever is in it.
+        let _ = write!(
+            text,
+            "|{:?}:{}:{:?}",
+            info.name,
+            info.dtype.name(),
+            info.shape.get(1..)
+        );
+    }
+    text
+}

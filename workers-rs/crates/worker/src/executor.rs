@@ -1,0 +1,283 @@
+//! The threads that do the work: take a batch, check that it is still wanted, execute, answer.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use npufleet_operations::{Context, Operation};
+use npufleet_wire::{Error, ErrorKind, Frame, Result, Timing};
+use opentelemetry::trace::{SpanContext, SpanKind};
+
+use crate::core::{Core, ENGINE};
+use crate::endpoint::{Engine, Network};
+use crate::reply::From;
+use crate::request::Request;
+use crate::telemetry::Stage;
+
+/// Starts one executor.
+///
+/// # Errors
+/// When the system has no room for another thread.
+pub(crate) fn start(core: &Arc<Core>, index: usize) -> std::io::Result<JoinHandle<()>> {
+    let core = Arc::clone(core);
+    std::thread::Builder::new()
+        .name(format!("executor-{index}"))
+        .spawn(move || {
+            let mut batch = Vec::new();
+            while core.queue.take(index, &mut batch) {
+                Executor {
+                    core: &core,
+                    index,
+                    taken: Instant::now(),
+                }
+                .execute(&mut batch);
+            }
+        })
+}
+
+/// One batch at work.
+struct Executor<'a> {
+    core: &'a Arc<Core>,
+    index: usize,
+    taken: Instant,
+}
+
+/// A request that was executed, or was no longer wanted.
+struct Done {
+    request: Request,
+    outcome: Result<Bytes>,
+    start: Instant,
+    end: Instant,
+}
+
+impl Executor<'_> {
+    fn execute(&self, batch: &mut Vec<Request>) {
+        let Some(first) = batch.first() else { return };
+        let (engine, endpoint) = (
+            Arc::clone(&first.prepared.engine),
+            Arc::clone(&first.endpoint),
+        );
+        let members = if self.core.telemetry.is_on() {
+            sampled_members(batch)
+        } else {
+            Vec::new()
+        };
+        let done = match &*engine {
+            Engine::Operation(operation) => self.one_by_one(*operation, batch),
+            Engine::Model { network, .. } => self.together(&**network, batch),
+        };
+        if let (Some(first), Some(last)) = (done.first(), done.last()) {
+            endpoint.statistics.executed(last.end - first.start);
+        }
+        let _publishing = self.core.publishing.read();
+        for done in done {
+            self.finish(done, &members);
+        }
+    }
+
+    fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done> {
+        let mut start = self.taken;
+        let mut execute = |request: Request| {
+            let outcome = self.check(&request, start).and_then(|()| {
+                let frame = Frame {
+                    layout: Arc::clone(&request.prepared.layout),
+                    bytes: request.payload.clone(),
+                };
+                let stop = || {
+                    Instant::now() >= request.deadline
+                        || self.core.queue.is_cancelled(self.index, &request.reply)
+                };
+                let work = || {
+                    operation.execute(&frame, &request.prepared.params, &Context { stop: &stop })
+                };
+                catch_unwind(AssertUnwindSafe(work))
+                    .unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
+            });
+            let end = Instant::now();
+            request.prepared.took(end - start);
+            let done = Done {
+                request,
+                outcome,
+                start,
+                end,
+            };
+            start = end;
+            done
+        };
+        batch.drain(..).map(&mut execute).collect()
+    }
+
+    fn together(&self, network: &dyn Network, batch: &mut Vec<Request>) -> Vec<Done> {
+        let start = self.taken;
+        let (mut frames, mut wanted, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for request in batch.drain(..) {
+            match self.check(&request, start) {
+                Ok(()) => {
+                    frames.push(Frame {
+                        layout: Arc::clone(&request.prepared.layout),
+                        bytes: request.payload.clone(),
+                    });
+                    wanted.push(request);
+                }
+                Err(error) => done.push(Done {
+                    request,
+                    outcome: Err(error),
+                    start,
+                    end: start,
+                }),
+            }
+        }
+        if wanted.is_empty() {
+            return done;
+        }
+        let outcomes =
+            catch_unwind(AssertUnwindSafe(|| network.infer(&frames))).unwrap_or_else(|panic| {
+                let error = panicked("infer", &*panic);
+                vec![Err(error); frames.len()]
+            });
+        let end = Instant::now();
+        let each = (end - start) / wanted.len() as u32;
+        // A network that answers for too few members has a defect that its callers must hear of.
+        let missing = || {
+            Err(Error::new(
+                ErrorKind::Internal,
+                "the model gave no result for this request",
+            ))
+        };
+        let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
+        done.extend(wanted.into_iter().zip(outcomes).map(|(request, outcome)| {
+            request.prepared.took(each);
+            Done {
+                request,
+                outcome,
+                start,
+                end,
+            }
+        }));
+        done
+    }
+
+    /// Whether the answer is still wanted.
+    fn check(&self, request: &Request, now: Instant) -> Result<()> {
+        if self.core.queue.is_cancelled(self.index, &request.reply) {
+            return Err(cancelled());
+        }
+        if now >= request.deadline {
+            return Err(too_late(now - request.arrived));
+        }
+        Ok(())
+    }
+
+    fn finish(&self, done: Done, members: &[SpanContext]) {
+        let Done {
+            request,
+            outcome,
+            start,
+            end,
+        } = done;
+        let now = Instant::now();
+        // What was cancelled or came too late while it was executed is no longer wanted, whatever its outcome.
+        let outcome = self.check(&request, now).and(outcome);
+        if request.trace.is_some() {
+            self.record(&request, &outcome, start, end, members);
+        }
+        if let Err(error) = &outcome
+            && error.kind.hands_over()
+            && request.fallback_reason().is_none()
+            && self.core.hand_over(&request, error)
+        {
+            return;
+        }
+        let timing = Timing {
+            queued: (self.taken - request.arrived).as_micros() as u64,
+            fetching: 0,
+            batching: (start - self.taken).as_micros() as u64,
+            executing: (end - start).as_micros() as u64,
+        };
+        self.core.answer(From::Executor, request, outcome, timing);
+    }
+
+    fn record(
+        &self,
+        request: &Request,
+        outcome: &Result<Bytes>,
+        start: Instant,
+        end: Instant,
+        members: &[SpanContext],
+    ) {
+        let Some(trace) = &request.trace else { return };
+        let telemetry = &self.core.telemetry;
+        let own = trace.parent_context();
+        let mut receive = Stage::new("receive", request.arrived, self.taken)
+            .with("messaging.system", "nats")
+            .with("messaging.operation.name", "receive")
+            .with(
+                "messaging.destination.name",
+                request.endpoint.pattern.clone(),
+            )
+            .with("npufleet.operation", request.endpoint.operation.clone())
+            .with("npufleet.lane", request.lane.as_str());
+        if let Some(reason) = request.fallback_reason() {
+            receive = receive.with("npufleet.fallback.reason", reason.to_owned());
+        }
+        receive.kind = SpanKind::Consumer;
+        telemetry.record(trace, receive);
+        let mut batch = Stage::new("batch", self.taken, start)
+            .with("npufleet.batch.rows", request.prepared.rows as i64)
+            .with("npufleet.batch.members", members.len() as i64);
+        batch.links = members
+            .iter()
+            .filter(|member| member.span_id() != own.span_id())
+            .cloned()
+            .collect();
+        telemetry.record(trace, batch);
+        let mut execute = Stage::new("execute", start, end)
+            .with("npufleet.engine", ENGINE)
+            .with("npufleet.device", request.prepared.device().to_owned())
+            .with("npufleet.operation", request.endpoint.operation.clone())
+            .with("npufleet.rows", request.prepared.rows as i64);
+        if let Some(model) = &request.endpoint.model {
+            execute = execute.with("npufleet.model", model.clone());
+        }
+        execute.error = outcome
+            .as_ref()
+            .err()
+            .map(|error| format!("{}: {}", error.kind, error.message));
+        telemetry.record(trace, execute);
+    }
+}
+
+fn sampled_members(batch: &[Request]) -> Vec<SpanContext> {
+    batch
+        .iter()
+        .filter_map(|request| request.trace.as_ref())
+        .map(|trace| trace.parent_context())
+        .collect()
+}
+
+/// The answer to a cancelled call, which nobody may be waiting for.
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the caller cancelled")
+}
+
+/// The answer to a call whose deadline passed here, `after` its arrival.
+pub(crate) fn too_late(after: Duration) -> Error {
+    Error::new(
+        ErrorKind::DeadlineExceeded,
+        format!(
+            "the deadline passed in the worker, {} ms after arrival",
+            after.as_millis()
+        ),
+    )
+}
+
+fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    Error::new(ErrorKind::Internal, format!("{what} panicked: {text}"))
+}

@@ -1,0 +1,136 @@
+//! A request that was admitted, on its way from the connection to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use npufleet_wire::{Lane, Result, header};
+
+use crate::endpoint::{Endpoint, Prepared};
+use crate::queue::{Limits, Work};
+use crate::telemetry::Trace;
+
+/// How long a request without a deadline may take.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A moment on both clocks: the monotonic one measures, the wall clock is what processes share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) unix: Duration,
+}
+
+impl Now {
+    pub(crate) fn new() -> Self {
+        // A clock before 1970 counts as 1970: every deadline is then far away, which is the harmless side.
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            instant: Instant::now(),
+            unix,
+        }
+    }
+
+    /// When a deadline in unix microseconds comes; now, if it has passed.
+    fn at(&self, deadline: u64) -> Instant {
+        let left = Duration::from_micros(deadline).saturating_sub(self.unix);
+        // A deadline beyond what the clock can count is as good as a year.
+        self.instant
+            .checked_add(left)
+            .unwrap_or(self.instant + Duration::from_secs(31_536_000))
+    }
+}
+
+/// What a worker reads from a request's headers.
+#[derive(Default)]
+pub(crate) struct Asked<'a> {
+    deadline: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    tracestate: Option<&'a str>,
+    /// Set when the request already left another engine.
+    pub(crate) fallback_reason: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// One pass over the headers, which costs less than looking each one up.
+    pub(crate) fn read(headers: Option<&'a HeaderMap>) -> Self {
+        let mut asked = Self::default();
+        for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+            let field = match name.as_ref() {
+                header::DEADLINE => &mut asked.deadline,
+                header::TRACEPARENT => &mut asked.traceparent,
+                header::TRACESTATE => &mut asked.tracestate,
+                header::FALLBACK_REASON => &mut asked.fallback_reason,
+                _ => continue,
+            };
+            *field = values.first().map(async_nats::HeaderValue::as_str);
+        }
+        asked
+    }
+
+    /// When the caller stops waiting.
+    ///
+    /// # Errors
+    /// `invalid_parameter` when the header is no number.
+    pub(crate) fn deadline(&self, now: &Now) -> Result<Instant> {
+        match self.deadline {
+            Some(text) => Ok(now.at(header::parse_microseconds(header::DEADLINE, text)?)),
+            None => Ok(now.instant + DEFAULT_DEADLINE),
+        }
+    }
+
+    /// The trace that the request belongs to, if it is sampled.
+    pub(crate) fn trace(&self, now: &Now) -> Option<Box<Trace>> {
+        self.traceparent
+            .and_then(|parent| Trace::parse(parent, self.tracestate, now))
+    }
+}
+
+/// A request that was admitted.
+pub(crate) struct Request {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) payload: Bytes,
+    pub(crate) reply: Subject,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) lane: Lane,
+    pub(crate) arrived: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) trace: Option<Box<Trace>>,
+}
+
+impl Request {
+    /// Why the request left another engine, if it did.
+    pub(crate) fn fallback_reason(&self) -> Option<&str> {
+        Asked::read(self.headers.as_ref()).fallback_reason
+    }
+}
+
+impl Work for Request {
+    fn lane(&self) -> usize {
+        self.lane.index()
+    }
+    fn group(&self) -> u64 {
+        self.prepared.group
+    }
+    fn rows(&self) -> usize {
+        self.prepared.rows
+    }
+    fn limits(&self) -> Limits {
+        self.prepared.limits()
+    }
+    fn cost(&self) -> u64 {
+        self.prepared.cost()
+    }
+    fn arrived(&self) -> Instant {
+        self.arrived
+    }
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+    fn reply(&self) -> &Subject {
+        &self.reply
+    }
+}
