@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
-from nats.js.errors import BucketNotFoundError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import KeyNotFoundError, NotFoundError, ServiceUnavailableError
 
 from npufleet import model_files
 from npufleet.broker import buckets
@@ -149,19 +149,15 @@ class Models:
         return UnavailableError(f"no worker serves model '{name}' version {info.version}: {_complaints(info)}")
 
     async def _registered(self, context: JetStreamContext, name: str | None) -> Infos:
-        try:
-            bucket = await context.key_value(MODELS)
-        except BucketNotFoundError:
-            return []
-        infos = [ModelInfo.parse(value) for value in (await _entries(bucket, f"{name}.*" if name else ">")).values()]
+        found = await _entries(context, MODELS, f"{name}.*" if name else ">")
+        infos = [ModelInfo.parse(value) for value in found.values()]
         return sorted(infos, key=lambda info: (info.name, info.version))
 
     async def _with_workers(self, context: JetStreamContext, infos: Infos, name: str | None) -> Infos:
         if not infos:
             return []
         alive = await self._alive()
-        bucket = await context.key_value(STATUS)
-        said = await _entries(bucket, f"{name}.*.*" if name else ">")
+        said = await _entries(context, STATUS, f"{name}.*.*" if name else ">")
         return [replace(info, workers=_workers_of(info, said, alive)) for info in infos]
 
     async def _wait_for_workers(self, context: JetStreamContext, info: ModelInfo, timeout: float) -> ModelInfo:  # noqa: ASYNC109
@@ -267,19 +263,27 @@ async def _upload(
     return tuple(stored)
 
 
-async def _entries(bucket: KeyValue, keys: str) -> dict[str, bytes]:
-    """Return the values of all keys that match, by key."""
-    watch = await Watch.open(bucket, keys)
-    found: dict[str, bytes] = {}
+async def _entries(context: JetStreamContext, bucket: str, keys: str) -> dict[str, bytes]:
+    """Return the values of all keys that match, by key; none where the bucket is missing.
+
+    Stream information and direct gets do it, since a client of a shared broker may not create consumers.
+    """
+    prefix = f"$KV.{bucket}."
     try:
-        while (entry := await watch.next(ANSWER_S)) is not None:
-            if entry.operation is None:
-                found[entry.key] = entry.value or b""
-    except TimeoutError as error:
-        raise UnavailableError(f"the model registry did not answer within {ANSWER_S:g} s") from error
-    finally:
-        await watch.stop()
-    return found
+        store = await context.key_value(bucket)
+        info = await context.stream_info(f"KV_{bucket}", subjects_filter=prefix + keys)
+    except NotFoundError:
+        return {}
+    names = [subject.removeprefix(prefix) for subject in info.state.subjects or ()]
+    values = await asyncio.gather(*(_entry(store, name) for name in names))
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+async def _entry(bucket: KeyValue, key: str) -> bytes | None:
+    try:
+        return (await bucket.get(key)).value
+    except KeyNotFoundError:
+        return None  # deleted: its subject stays
 
 
 def _workers_of(info: ModelInfo, said: dict[str, bytes], alive: set[str]) -> tuple[WorkerModel, ...]:

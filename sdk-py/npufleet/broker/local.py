@@ -199,6 +199,7 @@ class LocalFleet:
 
 
 def _failure(event: Event) -> FleetError:
+    """Build the error of a fleet that did not come up: one line, then what the failing process logged."""
     lines = "".join(f"\n  {line}" for line in event["lines"])
-    said = f"; it logged:{lines}" if lines else ""
-    return from_kind(event["kind"], f"{event['message']}{said}")
+    logged = f"\n{event['child']} logged:{lines}" if lines else ""
+    return from_kind(event["kind"], f"{event['message']}{logged}")

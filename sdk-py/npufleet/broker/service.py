@@ -81,7 +81,8 @@ class Service:
         finally:
             waiting.cancel()
         await child.stop(1.0)
-        raise ServiceFailedError(f"{self.name} {what}", child=self.name, lines=child.last_lines)
+        last = next((f": {line.strip()}" for line in reversed(child.last_lines) if line.strip()), "")
+        raise ServiceFailedError(f"{self.name} {what}{last}", child=self.name, lines=child.last_lines)
 
     async def stop(self, patience: float) -> None:
         """Stop keeping the child and stop it, killing it after `patience` seconds."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+PLAIN_WIDTH = 200
+"""Columns for a reader that is no terminal, such as a file."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text for people.")]
 
 
@@ -28,7 +31,7 @@ def people() -> Console:
     """Return the console for people: standard output, plain when it is not a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def document(value: object) -> None:
@@ -85,9 +88,9 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def complain(kind: str, message: str) -> None:
-    """Print the one line of an error, its kind first, to standard error."""
+    """Print the first line of an error, its kind before it, to standard error."""
     typer.secho(f"{kind}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-    typer.echo(message, err=True)
+    typer.echo(message.partition("\n")[0], err=True)
 
 
 def usage(message: str) -> typer.BadParameter:

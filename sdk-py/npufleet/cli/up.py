@@ -111,7 +111,7 @@ class _Status:
             case {"event": "started", "child": child, "pid": pid}:
                 self._line(child, f"started, pid {pid}")
             case {"event": "ready", "child": child}:
-                self._line(child, f"ready, devices {_devices(event.get('devices') or [])}")
+                self._line(child, f"ready on {_devices(event.get('devices') or [])}")
             case {"event": "ready", "url": url, "notes": notes}:
                 for note in notes:
                     self._line("note", note)
@@ -138,7 +138,4 @@ class _Status:
 
 
 def _devices(devices: list[dict[str, Any]]) -> str:
-    return ", ".join(
-        device["name"] if device.get("available") else f"no {device['name']} ({device.get('reason')})"
-        for device in devices
-    )
+    return ", ".join(device["name"] for device in devices if device.get("available")) or "no device"

@@ -1,0 +1,95 @@
+"""Both configurations are accepted by the real server, and mean what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from broker_support import DURABLE, LOCAL, durable_environment
+from nats.aio.client import Client
+
+from npufleet.broker import server
+from npufleet.broker.configuration import LOCAL_CONFIGURATION, USER, LocalConfiguration
+from npufleet.broker.server import Server
+from npufleet.errors import UnavailableError
+from npufleet.transport.connection import connect
+from npufleet.transport.options import ConnectOptions
+
+
+def local(folder: Path, **options: object) -> LocalConfiguration:
+    return LocalConfiguration(run=folder, store=folder / "store", **options)  # type: ignore[arg-type]
+
+
+def test_local_is_accepted(tmp_path: Path) -> None:
+    assert server.check_configuration(LOCAL, local(tmp_path).environment()) is None
+
+
+def test_durable_is_accepted(tmp_path: Path) -> None:
+    variables, _ = durable_environment(tmp_path)
+    assert server.check_configuration(DURABLE, variables) is None
+
+
+@pytest.mark.parametrize("missing", ["NPUFLEET_WORKER_PASSWORD", "NPUFLEET_TLS_KEY", "NPUFLEET_STORE"])
+def test_durable_needs_every_variable(tmp_path: Path, missing: str) -> None:
+    variables, _ = durable_environment(tmp_path)
+    del variables[missing]
+    complaint = server.check_configuration(DURABLE, variables)
+    assert complaint is not None
+    assert missing in complaint
+
+
+def test_package_carries_the_configuration_of_the_repository() -> None:
+    assert LOCAL_CONFIGURATION.read_bytes() == LOCAL.read_bytes()
+
+
+async def test_values_reach_the_server_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / 'with space, "quote" and \\ back'
+    folder.mkdir()
+    configuration = local(folder, password='12 "a" $b \\c')
+    async with await Server.start(LOCAL_CONFIGURATION, configuration.environment()) as running:
+        client = Client()
+        await client.connect(f"127.0.0.1:{running.port}", user=USER, password=configuration.password)
+        assert client.max_payload == 1024 * 1024
+        await client.jetstream().account_info()
+        await client.close()
+    assert (folder / "store").is_dir()
+
+
+async def test_local_listens_on_loopback_alone_and_refuses_strangers(tmp_path: Path) -> None:
+    async with await Server.start(LOCAL_CONFIGURATION, local(tmp_path).environment()) as running:
+        tables = [Path(f"/proc/{running.pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+        sockets = [Path(f"/proc/{running.pid}/fd", link).readlink() for link in _links(running.pid)]
+        inodes = {str(target)[8:-1] for target in sockets if str(target).startswith("socket:[")}
+        rows = [line.split() for table in tables for line in table]
+        listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
+        assert listening == [f"0100007F:{running.port:04X}"]
+
+        with pytest.raises(UnavailableError, match="(?i)authorization"):
+            await connect(Client(), ConnectOptions(f"nats://127.0.0.1:{running.port}"))
+
+
+async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    environment = local(tmp_path).environment()
+    async with await Server.start(LOCAL_CONFIGURATION, environment) as running:
+        other = local(tmp_path / "other").environment()
+        with pytest.raises(UnavailableError, match="address already in use"):
+            await Server.start(LOCAL_CONFIGURATION, other, port=running.port)
+
+
+def test_the_binary_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = server.find_server()
+    monkeypatch.setenv("NPUFLEET_NATS_SERVER", str(found))
+    assert server.find_server() == found
+    monkeypatch.setenv("NPUFLEET_NATS_SERVER", str(tmp_path / "nowhere"))
+    with pytest.raises(UnavailableError, match="NPUFLEET_NATS_SERVER is .*nowhere.*; allowed: "):
+        server.find_server()
+
+
+def test_the_version_is_that_of_the_binary() -> None:
+    major, minor, _ = server.server_version().split(".")
+    assert (int(major), int(minor)) >= (2, 15)
+
+
+def _links(pid: int) -> list[str]:
+    return [entry.name for entry in Path(f"/proc/{pid}/fd").iterdir()]
+
