@@ -128,6 +128,7 @@ fn limits() {
         ("dimensions", frame::MAX_DIMENSIONS),
         ("tensor_name_bytes", frame::MAX_NAME_BYTES),
         ("alignment", frame::ALIGNMENT),
+        ("result_bytes", frame::MAX_RESULT_BYTES),
     ];
     let ours: Table = ours
         .map(|(name, limit)| (name.to_owned(), Toml::Integer(limit as i64)))

@@ -32,6 +32,8 @@ pub const MAX_TENSORS: usize = 64;
 pub const MAX_DIMENSIONS: usize = 8;
 /// Tensor bytes start at a multiple of it.
 pub const ALIGNMENT: usize = 8;
+/// The largest result that a request may ask for, in bytes.
+pub const MAX_RESULT_BYTES: usize = 1 << 30;
 /// The longest tensor name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 128;
 
