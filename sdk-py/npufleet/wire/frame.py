@@ -53,8 +53,9 @@ class Plan:
             parts = tuple([arrays[index].astype(little, copy=False) for index, little in self._steps])
         try:
             return b"".join((self.header, *parts))
-        except ValueError:
-            # One is not contiguous. This way round, because asking each time costs more than it saves.
+        except (TypeError, ValueError, BufferError):
+            # One is not contiguous; which of these says so depends on the Python version. This way round, because
+            # asking each time costs more than it saves.
             return b"".join((self.header, *[part.tobytes() for part in parts]))
 
 
