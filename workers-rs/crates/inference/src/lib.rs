@@ -1,1 +1,38 @@
 //! OpenVINO: devices, models and pools of inference requests.
+//!
+//! # Layout
+//! In the order in which a model meets them:
+//! - `openvino`: safe handles over OpenVINO's C library, found and loaded at run time; the only unsafe code.
+//! - [`Runtime`]: the library and its one core; lists every [`Device`], absent ones with the reason.
+//! - [`ModelOptions`]: what to compile and how; `settings` turns it into OpenVINO's properties.
+//! - `build` chooses the device, `attempt` tries one, `ladder` measures row buckets and threads, `plan` uses them;
+//!   `independence` finds out whether rows may be joined at all.
+//! - `fixed` and `flexible`: execution with static shapes (buckets of rows) and with dynamic ones.
+//! - [`Model`]: checks frames (`check`), joins and splits them (`batch`), and answers with frames (`reply`).
+//!
+//! Inference is synchronous on the calling thread: callers bring the threads, so no callback is ever registered.
+
+mod attempt;
+mod batch;
+mod build;
+mod check;
+mod device;
+mod fixed;
+mod flexible;
+mod independence;
+mod ladder;
+mod model;
+#[allow(unsafe_code, reason = "calls OpenVINO's C library; every block states why it is sound")]
+mod openvino;
+mod options;
+mod plan;
+mod port;
+mod reply;
+mod runtime;
+mod settings;
+
+pub use device::Device;
+pub use model::Model;
+pub use options::ModelOptions;
+pub use port::Port;
+pub use runtime::Runtime;

@@ -1,0 +1,145 @@
+//! A model on one device: which of its shapes are fixed decides how it is executed.
+
+use std::sync::Arc;
+
+use crate::fixed::{Fixed, Lanes, Parts};
+use crate::flexible::Flexible;
+use crate::ladder::{Ladder, compile_first};
+use crate::model::Backend;
+use crate::openvino::{Core, Failure, Graph, RawPort};
+use crate::settings::Settings;
+use crate::{Model, ModelOptions, Port, independence};
+
+/// OpenVINO's ports in our words.
+pub(crate) fn ports(raw: &[RawPort], side: &str) -> Result<Vec<Port>, Failure> {
+    raw.iter().enumerate().map(|(index, raw)| Port::new(raw, side, index)).collect()
+}
+
+/// One device that is being tried.
+pub(crate) struct Attempt<'a> {
+    pub(crate) core: &'a Arc<Core>,
+    pub(crate) options: &'a ModelOptions,
+    pub(crate) inputs: &'a [Port],
+    pub(crate) settings: Settings,
+}
+
+impl Attempt<'_> {
+    /// Compiles the model in the way that its shapes allow; says in `notes` why it is not batched.
+    pub(crate) fn build(&self, notes: &mut Vec<String>) -> Result<Model, Failure> {
+        let open = self.inputs.iter().all(Port::first_is_open);
+        let one_row = self.inputs.iter().all(|port| port.shape.first() == Some(&Some(1)));
+        let rest_fixed = self.inputs.iter().all(|port| port.with_rows(1).is_some());
+        if rest_fixed && (open || (one_row && self.options.max_batch > 1)) {
+            match self.by_rows() {
+                Ok(model) => return Ok(model),
+                // Also the common case of a model that was saved for one row and stays so.
+                Err(failure) => notes.push(format!("{}: not batched: {}", self.settings.device, failure.text)),
+            }
+            return if open { self.flexible(false) } else { self.whole() };
+        }
+        let all_fixed = self.inputs.iter().all(|port| port.shape.iter().all(Option::is_some));
+        if all_fixed { self.whole() } else { self.flexible(open) }
+    }
+
+    fn read(&self) -> Result<Graph, Failure> {
+        self.core.read(&self.options.path)
+    }
+
+    /// Static shapes for several row counts; requests are joined.
+    fn by_rows(&self) -> Result<Model, Failure> {
+        let mut graph = self.read()?;
+        let ladder = Ladder::climb(self.core, &mut graph, &self.settings, self.options, self.inputs)?;
+        let rowed = |ports: &[Port]| -> Vec<Port> {
+            let mut ports = ports.to_vec();
+            ports.iter_mut().for_each(|port| port.shape[0] = None);
+            ports
+        };
+        let fixed = Fixed::new(Parts {
+            device: self.settings.device.clone(),
+            inputs: rowed(self.inputs),
+            output_shapes: static_shapes(&ladder.outputs)?,
+            outputs: rowed(&ladder.outputs),
+            input_shapes: self.inputs.iter().filter_map(|port| port.with_rows(1)).collect(),
+            by_rows: true,
+            buckets: ladder.buckets,
+            max_batch: self.options.max_batch,
+        })
+        .map_err(|error| Failure::new(error.message))?;
+        // Made-up input may be what the model cannot take; its own declaration of an open dimension then stands.
+        let declared = self.inputs.iter().all(Port::first_is_open);
+        let independent = match independence::holds(&fixed, self.settings.is_coarse()) {
+            Ok(independent) => independent,
+            Err(_) if declared => true,
+            Err(error) => return Err(Failure::new(error.message)),
+        };
+        if !independent {
+            return Err(Failure::new("its rows depend on each other"));
+        }
+        Ok(self.model(fixed.inputs.clone(), fixed.outputs.clone(), self.options.max_batch, true, Backend::Fixed(fixed)))
+    }
+
+    /// Static shapes as they are; every request is an inference of its own.
+    fn whole(&self) -> Result<Model, Failure> {
+        let graph = self.read()?;
+        let outputs = ports(&graph.outputs()?, "output")?;
+        if outputs.iter().any(|port| port.shape.contains(&None)) {
+            return self.flexible(false);
+        }
+        let (bucket, _) = compile_first(self.core, &graph, &self.settings, self.options, (self.inputs.len(), outputs.len()))?;
+        let fixed = Fixed::new(Parts {
+            device: self.settings.device.clone(),
+            inputs: self.inputs.to_vec(),
+            input_shapes: static_shapes(self.inputs)?,
+            output_shapes: static_shapes(&outputs)?,
+            outputs: outputs.clone(),
+            by_rows: false,
+            buckets: vec![bucket],
+            max_batch: 1,
+        })
+        .map_err(|error| Failure::new(error.message))?;
+        let rows = self.inputs.iter().find_map(|port| port.shape.first().copied().flatten());
+        Ok(self.model(self.inputs.to_vec(), outputs, rows.unwrap_or(1), false, Backend::Fixed(fixed)))
+    }
+
+    /// Dynamic shapes; requests are joined if `joins`.
+    fn flexible(&self, joins: bool) -> Result<Model, Failure> {
+        let graph = self.read()?;
+        let outputs = ports(&graph.outputs()?, "output")?;
+        let threads = (self.options.threads > 0).then_some(self.options.threads);
+        let compiled = self.core.compile(&graph, &self.settings.device, &self.settings.properties(threads))?;
+        let request = compiled.request(self.inputs.len(), outputs.len())?;
+        let flexible = Flexible {
+            device: self.settings.device.clone(),
+            inputs: self.inputs.to_vec(),
+            outputs: outputs.clone(),
+            lanes: Lanes::new(vec![request]),
+        };
+        let joins = joins && outputs.iter().all(Port::first_is_open);
+        Ok(self.model(self.inputs.to_vec(), outputs, self.options.max_batch, joins, Backend::Flexible(flexible)))
+    }
+
+    fn model(&self, inputs: Vec<Port>, outputs: Vec<Port>, max_batch: usize, joins: bool, backend: Backend) -> Model {
+        Model {
+            device: self.settings.device.clone(),
+            notes: Vec::new(),
+            inputs,
+            outputs,
+            max_batch,
+            joins,
+            backend,
+        }
+    }
+}
+
+fn static_shapes(ports: &[Port]) -> Result<Vec<Vec<usize>>, Failure> {
+    ports
+        .iter()
+        .map(|port| {
+            port.shape
+                .iter()
+                .copied()
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| Failure::new(format!("{port} has no static shape")))
+        })
+        .collect()
+}

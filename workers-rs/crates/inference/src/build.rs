@@ -1,0 +1,85 @@
+//! From a file to a running model: the first device that is present and takes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use npufleet_wire::{Error, ErrorKind, Result};
+
+use crate::attempt::{Attempt, ports};
+use crate::openvino::{Core, Failure};
+use crate::settings::Settings;
+use crate::{Device, Model, ModelOptions, device};
+
+/// Compiles for the first device that is present and takes the model.
+pub(crate) fn model(
+    core: &Arc<Core>,
+    devices: &[Device],
+    options: &ModelOptions,
+    version: &str,
+) -> Result<Model> {
+    let invalid = |text: String| Error::new(ErrorKind::InvalidParameter, text);
+    if options.devices.is_empty() {
+        return Err(invalid("devices is empty; allowed: NPU, GPU, CPU".to_owned()));
+    }
+    if options.max_batch == 0 {
+        return Err(invalid("max_batch is 0; allowed: 1 or more".to_owned()));
+    }
+    check_path(&options.path)?;
+    // A file that cannot be read fails on every device alike.
+    let inputs = core
+        .read(&options.path)
+        .and_then(|graph| ports(&graph.inputs()?, "input"))
+        .map_err(Failure::into_load_error)?;
+    let available = core.available_devices().map_err(Failure::into_load_error)?;
+    let mut notes = Vec::new();
+    let mut failed = None;
+    for name in &options.devices {
+        let Some(device) = device::matching(&available, name) else {
+            notes.push(format!("{name}: {}", absence(devices, name)));
+            continue;
+        };
+        let attempt = Attempt {
+            core,
+            options,
+            inputs: &inputs,
+            settings: Settings::new(options, device, version).map_err(Failure::into_load_error)?,
+        };
+        match attempt.build(&mut notes) {
+            Ok(model) => return Ok(Model { notes, ..model }),
+            Err(failure) => {
+                notes.push(format!("{name}: {}", failure.text));
+                failed = Some(failure);
+            }
+        }
+    }
+    Err(match failed {
+        Some(_) => Failure::new(notes.join("; ")).into_load_error(),
+        None => Error::new(
+            ErrorKind::Unavailable,
+            format!("no device of {} is present: {}", options.devices.join(", "), notes.join("; ")),
+        ),
+    })
+}
+
+fn check_path(path: &Path) -> Result<()> {
+    let known = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| ["onnx", "xml"].contains(&extension));
+    if known {
+        return Ok(());
+    }
+    // Other suffixes would wake front ends that nobody asked for.
+    Err(Error::new(
+        ErrorKind::InvalidParameter,
+        format!("path is '{}'; allowed: *.onnx, *.xml", path.display()),
+    ))
+}
+
+fn absence(devices: &[Device], name: &str) -> String {
+    devices
+        .iter()
+        .find(|device| device.name == name)
+        .and_then(|device| device.reason.clone())
+        .unwrap_or_else(|| "OpenVINO reports no such device".to_owned())
+}

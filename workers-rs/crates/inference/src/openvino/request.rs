@@ -1,0 +1,117 @@
+//! One inference at a time, with the tensors that belong to it.
+
+use std::ptr;
+
+use openvino_sys::{
+    ov_infer_request_free, ov_infer_request_get_input_tensor_by_index,
+    ov_infer_request_get_output_tensor_by_index, ov_infer_request_infer, ov_infer_request_t,
+};
+
+use super::failure::check;
+use super::tensor::Tensor;
+use super::{Compiled, Failure};
+
+/// An infer request. Its own tensors are written in place, which is the way without further copies on every device.
+pub(crate) struct Request {
+    /// Dropped before the request and the model behind it.
+    inputs: Vec<Tensor>,
+    /// Filled by the first inference: before it, the shapes of a flexible model's outputs are open.
+    outputs: Vec<Tensor>,
+    output_count: usize,
+    request: Handle,
+}
+
+struct Handle {
+    request: *mut ov_infer_request_t,
+    /// Outlives the request.
+    _model: Compiled,
+}
+
+// SAFETY: a request may be used from any thread, one at a time, which `&mut self` of `infer` ensures.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: created by the compiled model, freed once; no inference runs, as `infer` waits for its end.
+        unsafe { ov_infer_request_free(self.request) };
+    }
+}
+
+impl Request {
+    pub(super) fn new(
+        request: *mut ov_infer_request_t,
+        model: Compiled,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, Failure> {
+        let handle = Handle {
+            request,
+            _model: model,
+        };
+        let inputs = (0..inputs)
+            .map(|index| {
+                let mut tensor = ptr::null_mut();
+                // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.
+                check(unsafe {
+                    ov_infer_request_get_input_tensor_by_index(request, index, &raw mut tensor)
+                })?;
+                Tensor::new(tensor)
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self {
+            inputs,
+            outputs: Vec::with_capacity(outputs),
+            output_count: outputs,
+            request: handle,
+        })
+    }
+
+    /// An input's tensor, to be filled.
+    pub(crate) fn input(&mut self, index: usize) -> &mut Tensor {
+        &mut self.inputs[index]
+    }
+
+    /// An output's tensor as the last inference left it; there is none before the first.
+    pub(crate) fn output(&self, index: usize) -> &Tensor {
+        &self.outputs[index]
+    }
+
+    /// Runs the model on the calling thread and waits for the end. Outputs keep their shapes.
+    pub(crate) fn infer(&mut self) -> Result<(), Failure> {
+        // SAFETY: the request is valid, and `&mut self` keeps every other use away while it runs.
+        check(unsafe { ov_infer_request_infer(self.request.request) })?;
+        if self.outputs.len() < self.output_count {
+            return self.fetch_outputs();
+        }
+        for tensor in &mut self.outputs {
+            tensor.refresh()?;
+        }
+        Ok(())
+    }
+
+    /// As `infer`, for a model whose outputs may have new shapes each time.
+    pub(crate) fn infer_flexible(&mut self) -> Result<(), Failure> {
+        // SAFETY: as in `infer`.
+        check(unsafe { ov_infer_request_infer(self.request.request) })?;
+        self.fetch_outputs()
+    }
+
+    fn fetch_outputs(&mut self) -> Result<(), Failure> {
+        self.outputs.clear();
+        for index in 0..self.output_count {
+            self.outputs.push(self.request.output(index)?);
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    fn output(&self, index: usize) -> Result<Tensor, Failure> {
+        let mut tensor = ptr::null_mut();
+        // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.
+        check(unsafe {
+            ov_infer_request_get_output_tensor_by_index(self.request, index, &raw mut tensor)
+        })?;
+        Tensor::new(tensor)
+    }
+}
