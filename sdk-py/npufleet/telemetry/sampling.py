@@ -90,9 +90,9 @@ class Head:
         chosen = self._policy
         if chosen is None:
             return UNSAMPLED
-        # A program that never imported OpenTelemetry has no active span.
-        context = sys.modules.get("opentelemetry.context")
-        if context is not None and context.get_current():
+        # A program that never imported OpenTelemetry has no active span; nor has one whose other thread is about to.
+        get_current = getattr(sys.modules.get("opentelemetry.context"), "get_current", None)
+        if get_current is not None and get_current():
             return self._with_parent(chosen)
         return None if random() < chosen.ratio else UNSAMPLED  # noqa: S311 - a sampling decision, not a secret
 
