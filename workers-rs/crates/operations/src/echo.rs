@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use npufleet_wire::{Frame, Layout, Result};
+use npufleet_wire::{Frame, Layout, Output, Result, frame};
 use serde_json::{Map, Value};
 
 use crate::{Context, Operation};
@@ -24,10 +24,10 @@ impl Operation for Echo {
         1
     }
 
-    /// Answers with the request's own bytes: nothing is copied.
+    /// Answers with the request's own bytes when there is nothing in them but tensors: nothing is copied.
     fn execute(
         &self,
-        frame: &Frame,
+        request: &Frame,
         params: &Map<String, Value>,
         context: &Context<'_>,
     ) -> Result<Bytes> {
@@ -38,7 +38,14 @@ impl Operation for Echo {
         if delay > 0.0 {
             wait(Duration::from_secs_f64(delay), context)?;
         }
-        Ok(frame.bytes.clone())
+        if request.layout.params.is_empty() {
+            return Ok(request.bytes.clone());
+        }
+        let outputs: Vec<_> = request
+            .tensors()
+            .map(|tensor| Output::from(&tensor))
+            .collect();
+        frame::encode(&outputs, &Map::new())
     }
 }
 

@@ -8,7 +8,7 @@ use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, 
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
-use crate::{Context, MAX_OUTPUT_BYTES, Operation};
+use crate::{Context, Operation};
 pub use kernel::{Lines, Norm, Sample, Spec, transform};
 
 /// The operation `fft`.
@@ -29,7 +29,7 @@ impl Operation for Fft {
         let lines = layout
             .tensor("x")
             .and_then(|x| Some(lines(x, position(axis, x.shape.len())?)));
-        lines.map_or(1, |lines| (lines.outer * lines.inner).max(1))
+        lines.map_or(1, |lines| lines.outer.saturating_mul(lines.inner).max(1))
     }
 
     fn execute(
@@ -73,7 +73,7 @@ impl Request {
         let position = position(axis, rank).ok_or_else(|| {
             let message = format!(
                 "parameter 'axis' is {axis}; allowed: -{rank} to {} for {rank} dimensions",
-                rank as i64 - 1
+                rank.saturating_sub(1)
             );
             Error::new(ErrorKind::InvalidParameter, message)
         })?;
@@ -105,6 +105,15 @@ impl Request {
             Some("forward") => Norm::Forward,
             _ => Norm::Backward,
         };
+        let double = matches!(x.dtype, Dtype::F64 | Dtype::C128);
+        if double && rank == frame::MAX_DIMENSIONS {
+            // Its complex128 spectrum would be stored with one dimension more.
+            let message = format!(
+                "tensor 'x' has {rank} dimensions; allowed: at most {} in double precision",
+                rank - 1
+            );
+            return Err(Error::new(ErrorKind::InvalidShape, message));
+        }
         let spec = Spec {
             points,
             one_sided,
@@ -128,11 +137,12 @@ impl Request {
             .try_fold(dtype.size(), |bytes, dimension| {
                 bytes.checked_mul(*dimension)
             });
-        if bytes.is_none_or(|bytes| bytes > MAX_OUTPUT_BYTES) {
+        if bytes.is_none_or(|bytes| bytes > frame::MAX_RESULT_BYTES) {
             let message = format!(
-                "the spectrum {:?} of {} is too large; allowed: {MAX_OUTPUT_BYTES} bytes",
+                "the spectrum {:?} of {} is too large; allowed: {} bytes",
                 self.shape,
-                dtype.numpy()
+                dtype.numpy(),
+                frame::MAX_RESULT_BYTES
             );
             return Err(Error::new(ErrorKind::PayloadTooLarge, message));
         }
@@ -152,16 +162,21 @@ impl Request {
 
 /// The axis counted from the front, when the rank has it.
 fn position(axis: i64, rank: usize) -> Option<usize> {
-    let rank = rank as i64;
-    (-rank..rank)
-        .contains(&axis)
-        .then_some(axis.rem_euclid(rank.max(1)) as usize)
+    let distance = usize::try_from(axis.unsigned_abs()).ok()?;
+    let position = if axis < 0 {
+        rank.checked_sub(distance)?
+    } else {
+        distance
+    };
+    (position < rank).then_some(position)
 }
 
 fn lines(x: &TensorInfo, position: usize) -> Lines {
+    // An empty tensor may have dimensions whose product no integer holds; it has no lines all the same.
+    let product = |dimensions: &[usize]| dimensions.iter().copied().fold(1, usize::saturating_mul);
     Lines {
-        outer: x.shape[..position].iter().product(),
+        outer: product(&x.shape[..position]),
         length: x.shape[position],
-        inner: x.shape[position + 1..].iter().product(),
+        inner: product(&x.shape[position + 1..]),
     }
 }

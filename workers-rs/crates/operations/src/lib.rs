@@ -12,11 +12,8 @@ pub mod echo;
 pub mod fft;
 
 use bytes::Bytes;
-use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract, frame};
+use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
 use serde_json::{Map, Value};
-
-/// The largest result that an operation makes, in bytes: a few bytes of parameters must not fill the memory.
-pub const MAX_OUTPUT_BYTES: usize = frame::MAX_RESULT_BYTES;
 
 /// A named function over tensors with parameters.
 pub trait Operation: Send + Sync {

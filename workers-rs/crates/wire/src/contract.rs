@@ -91,7 +91,7 @@ pub struct TensorRow {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum ParameterType {
-    /// A whole number, written without a fraction.
+    /// A whole number; 4.0 counts as 4.
     Integer,
     /// Any finite number.
     Number,
@@ -198,7 +198,7 @@ impl OperationRow {
 impl ParameterRow {
     fn check(&self, value: &Value) -> Result<Value> {
         let typed = match (self.kind, value) {
-            (ParameterType::Integer, Value::Number(number)) => number.as_i64().map(Value::from),
+            (ParameterType::Integer, Value::Number(number)) => integer(number).map(Value::from),
             (ParameterType::Number, Value::Number(number)) => number.as_f64().map(Value::from),
             (ParameterType::String, Value::String(_))
             | (ParameterType::Boolean, Value::Bool(_)) => Some(value.clone()),
@@ -258,6 +258,18 @@ impl ParameterType {
             Self::Boolean => "boolean",
         }
     }
+}
+
+/// The whole number that a JSON number is, be it written 4 or 4.0.
+fn integer(number: &Number) -> Option<i64> {
+    // Above 2^53 a float no longer says which integer was meant.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_i64().or_else(|| {
+        let float = number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)?;
+        Some(float as i64)
+    })
 }
 
 fn names<'a>(words: impl Iterator<Item = &'a str>) -> String {

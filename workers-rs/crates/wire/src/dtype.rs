@@ -70,7 +70,7 @@ impl Dtype {
         }
     }
 
-    /// The name in NumPy, used in messages.
+    /// The name that Python programs use, for messages.
     pub const fn numpy(self) -> &'static str {
         match self {
             Self::Bool => "bool",

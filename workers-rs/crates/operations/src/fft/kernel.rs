@@ -33,7 +33,7 @@ pub struct Lines {
 pub enum Norm {
     /// Not at all.
     Backward,
-    /// By 1/sqrt(points).
+    /// By the square root of 1/points.
     Ortho,
     /// By 1/points.
     Forward,
@@ -157,9 +157,14 @@ pub fn transform<S: Sample>(
         length,
         inner,
     } = lines;
-    if input.len() != outer * length * inner * size_of::<S>()
-        || spectra.len() != outer * spec.bins() * inner
-    {
+    let size = |length| {
+        let factors = [outer, length, inner];
+        factors.into_iter().try_fold(1, usize::checked_mul)
+    };
+    let fits = input.len().is_multiple_of(size_of::<S>())
+        && Some(input.len() / size_of::<S>()) == size(length)
+        && Some(spectra.len()) == size(spec.bins());
+    if !fits {
         return Err(defect(&format_args!(
             "{} bytes, {} bins for {lines:?}, {spec:?}",
             input.len(),

@@ -45,20 +45,20 @@ impl<T> HeaderCache<T> {
         header: &[u8],
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
-        if let Some(made) = self.young.get(header) {
-            return Ok(Arc::clone(made));
+        if let Some(known) = self.young.get(header) {
+            return Ok(Arc::clone(known));
         }
-        let made = match self.old.remove(header) {
-            Some(made) => made,
+        let value = match self.old.remove(header) {
+            Some(known) => known,
             None => Arc::new(make()?),
         };
         if header.len() <= MAX_KEY_BYTES {
             if self.young.len() >= CACHE_CAPACITY / 2 {
                 self.old = mem::take(&mut self.young);
             }
-            self.young.insert(header.into(), Arc::clone(&made));
+            self.young.insert(header.into(), Arc::clone(&value));
         }
-        Ok(made)
+        Ok(value)
     }
 
     /// How many headers are remembered.

@@ -1,4 +1,4 @@
-//! JSON for parameters, as strict as in every other engine: duplicate keys are refused at every depth.
+//! JSON for parameters: duplicate keys are refused, and numbers that are not finite have a kind of their own.
 
 use std::fmt;
 
@@ -6,20 +6,63 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Number, Value};
 
 use super::invalid;
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// Reads the text of a JSON object.
 ///
 /// # Errors
-/// `invalid_frame` when it is anything else; `NaN`, `Infinity` and numbers beyond a double are not JSON.
+/// `invalid_parameter` when a number is not finite (`NaN`, `Infinity`, `1e999`), `invalid_frame` otherwise.
 pub(super) fn object(text: &str) -> Result<Map<String, Value>> {
     match serde_json::from_str(text) {
         Ok(Strict(Value::Object(map))) => Ok(map),
         Ok(_) => Err(invalid("frame metadata 'params' is not a JSON object")),
+        Err(error) if is_not_finite(text, &error) => Err(Error::new(
+            ErrorKind::InvalidParameter,
+            "a parameter is not finite; allowed: finite numbers",
+        )),
         Err(error) => Err(invalid(format!(
             "frame metadata 'params' is not JSON: {error}"
         ))),
     }
+}
+
+/// Python's `json` writes `NaN` and `Infinity`, which is not JSON; the caller should hear what is wrong all the same.
+fn is_not_finite(text: &str, error: &serde_json::Error) -> bool {
+    if error.to_string().starts_with("number out of range") {
+        return true;
+    }
+    let replaced = replace_outside_strings(text);
+    replaced != text && serde_json::from_str::<Strict>(&replaced).is_ok()
+}
+
+fn replace_outside_strings(text: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        if !in_string
+            && let Some(word) = ["NaN", "-Infinity", "Infinity"]
+                .iter()
+                .find(|word| rest.starts_with(**word))
+        {
+            replaced.push('0');
+            rest = &rest[word.len()..];
+            continue;
+        }
+        // An escaped quote does not end the string: take the backslash together with what follows it.
+        let escaped = in_string && character == '\\';
+        let taken = if escaped {
+            rest.char_indices()
+                .nth(2)
+                .map_or(rest.len(), |(index, _)| index)
+        } else {
+            character.len_utf8()
+        };
+        in_string ^= character == '"';
+        replaced.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    replaced
 }
 
 /// A JSON value without duplicate keys.

@@ -32,7 +32,7 @@ pub const MAX_TENSORS: usize = 64;
 pub const MAX_DIMENSIONS: usize = 8;
 /// Tensor bytes start at a multiple of it.
 pub const ALIGNMENT: usize = 8;
-/// The largest result that a request may ask for, in bytes.
+/// The largest result that a request may ask for, in bytes: a few bytes of parameters must not fill the memory.
 pub const MAX_RESULT_BYTES: usize = 1 << 30;
 /// The longest tensor name, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -85,7 +85,7 @@ impl Layout {
     /// Reads a header (as [`header`] gives it).
     ///
     /// # Errors
-    /// `invalid_frame` when it is malformed or exceeds a limit.
+    /// `invalid_frame` when it is malformed or exceeds a limit, `invalid_parameter` when a parameter is not finite.
     pub fn parse(header: &[u8]) -> Result<Self> {
         parse::layout(header)
     }

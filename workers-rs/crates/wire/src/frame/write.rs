@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS,
-    METADATA, PARAMS, PREFIX, byte_length, invalid,
+    METADATA, PARAMS, PREFIX, Tensor, TensorInfo, byte_length, invalid,
 };
 use crate::{Dtype, Error, ErrorKind, Result};
 
@@ -24,6 +24,21 @@ pub struct Output<'a> {
     pub shape: &'a [usize],
     /// Its bytes, little-endian, row-major.
     pub data: &'a [u8],
+}
+
+impl<'a> From<&Tensor<'a>> for Output<'a> {
+    /// A tensor of one frame, to be written into another.
+    fn from(tensor: &Tensor<'a>) -> Self {
+        let TensorInfo {
+            name, dtype, shape, ..
+        } = tensor.info;
+        Self {
+            name,
+            dtype: *dtype,
+            shape,
+            data: tensor.data,
+        }
+    }
 }
 
 /// A frame with these tensors and parameters.

@@ -1,0 +1,69 @@
+//! A repeated fft allocates its reply and nothing else.
+//!
+//! One test in a file of its own: the counters are the process's.
+
+use std::alloc::System;
+
+use bytes::Bytes;
+use npufleet_operations::{Context, fft, find};
+use npufleet_wire::{Dtype, Frame, Output, frame};
+use num_complex::Complex;
+use serde_json::{Map, Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[test]
+fn the_steady_state_allocates_the_reply_only() {
+    let samples = vec![0; 8 * 1024];
+    for params in [json!({"axis": 1}), json!({"axis": 0})] {
+        let params: Map<String, Value> = serde_json::from_value(params).unwrap();
+        let x = Output {
+            name: "x",
+            dtype: Dtype::F64,
+            shape: &[4, 256],
+            data: &samples,
+        };
+        let frame = Frame::decode(frame::encode(&[x], &params).unwrap()).unwrap();
+        let operation = find("fft").unwrap();
+        let execute = || {
+            operation
+                .execute(&frame, &params, &Context::never())
+                .unwrap()
+        };
+        let reply: Bytes = execute();
+        let region = Region::new(ALLOCATOR);
+        drop(execute());
+        let change = region.change();
+        assert!(
+            change.allocations <= 8,
+            "{} allocations",
+            change.allocations
+        );
+        assert!(
+            change.bytes_allocated < reply.len() + 1024,
+            "{} bytes for {}",
+            change.bytes_allocated,
+            reply.len()
+        );
+    }
+
+    let spec = fft::Spec {
+        points: 1024,
+        one_sided: true,
+        norm: fft::Norm::Ortho,
+    };
+    let lines = fft::Lines {
+        outer: 1,
+        length: 1024,
+        inner: 1,
+    };
+    let mut spectrum = vec![Complex::default(); spec.bins()];
+    let mut transform =
+        || fft::transform::<f64>(&samples, lines, &spec, &mut spectrum, &Context::never()).unwrap();
+    transform();
+    let region = Region::new(ALLOCATOR);
+    transform();
+    assert_eq!(region.change().allocations, 0);
+}

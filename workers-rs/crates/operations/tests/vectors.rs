@@ -1,0 +1,137 @@
+//! The golden numbers of `broker/contract/vectors/operations.json`, written by SciPy; the Python tests read them too.
+
+use std::path::PathBuf;
+
+use npufleet_operations::{registry, run};
+use npufleet_wire::{Dtype, ErrorKind, Frame, Tensor};
+use serde_json::Value;
+
+fn vectors() -> serde_json::Map<String, Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../broker/contract/vectors/operations.json");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// A tensor's numbers, complex ones as pairs; none when it holds no floating-point numbers.
+fn numbers(tensor: &Tensor<'_>) -> Vec<f64> {
+    let single = |bytes: &[u8]| f64::from(f32::from_le_bytes(bytes.try_into().unwrap()));
+    let double = |bytes: &[u8]| f64::from_le_bytes(bytes.try_into().unwrap());
+    match tensor.info.dtype {
+        Dtype::F32 | Dtype::C64 => tensor.data.chunks_exact(4).map(single).collect(),
+        Dtype::F64 | Dtype::C128 => tensor.data.chunks_exact(8).map(double).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn assert_same(found: &Frame, expected: &Frame, tolerance: f64, name: &str) {
+    assert_eq!(found.layout.params, expected.layout.params, "{name}");
+    assert_eq!(
+        found.layout.tensors.len(),
+        expected.layout.tensors.len(),
+        "{name}"
+    );
+    for expected in expected.tensors() {
+        let found = found
+            .tensor(&expected.info.name)
+            .unwrap_or_else(|| panic!("{name}: no {}", expected.info.name));
+        assert_eq!(
+            (found.info.dtype, &found.info.shape),
+            (expected.info.dtype, &expected.info.shape),
+            "{name}"
+        );
+        if tolerance == 0.0 {
+            assert_eq!(found.data, expected.data, "{name}");
+            continue;
+        }
+        let (found_numbers, expected_numbers) = (numbers(&found), numbers(&expected));
+        let single = expected.info.dtype == Dtype::C64;
+        let smallest = if single {
+            f64::from(f32::MIN_POSITIVE)
+        } else {
+            f64::MIN_POSITIVE
+        };
+        let finite = expected_numbers.iter().filter(|number| number.is_finite());
+        let scale = finite.fold(smallest, |largest, number| largest.max(number.abs()));
+        assert_eq!(found_numbers.len(), expected_numbers.len());
+        for (index, (found, expected)) in found_numbers.iter().zip(&expected_numbers).enumerate() {
+            let same = (found - expected).abs() <= tolerance * scale || found == expected;
+            // A complex number with a part that is not a number is not a number: which part, is no promise.
+            let pair = index / 2 * 2..index / 2 * 2 + 2;
+            let nowhere = expected_numbers[pair.clone()]
+                .iter()
+                .any(|part| part.is_nan())
+                && found_numbers[pair].iter().any(|part| part.is_nan());
+            assert!(
+                same || nowhere,
+                "{name}: [{index}] {found} instead of {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_vectors() {
+    let vectors = vectors();
+    for operation in registry() {
+        let cases = vectors.get(operation.name()).and_then(Value::as_array);
+        assert!(
+            cases.is_some_and(|cases| !cases.is_empty()),
+            "{} has no vectors",
+            operation.name()
+        );
+    }
+}
+
+#[test]
+fn the_numbers_are_scipys() {
+    for (operation, cases) in vectors() {
+        for case in cases.as_array().unwrap() {
+            let name = format!("{operation}: {}", case["name"]);
+            let answer = run(
+                &operation,
+                unhex(case["frame_hex"].as_str().unwrap()).into(),
+            );
+            let elsewhere = case["unsupported_by"]
+                .as_array()
+                .is_some_and(|engines| engines.contains(&"rust".into()));
+            match (answer, case["expect_hex"].as_str()) {
+                (Err(error), Some(_)) if elsewhere => {
+                    assert_eq!(error.kind, ErrorKind::Unsupported, "{name}")
+                }
+                (answer, Some(expected)) => {
+                    assert!(
+                        !elsewhere,
+                        "{name}: is supported, the vectors say it is not"
+                    );
+                    let found =
+                        Frame::decode(answer.unwrap_or_else(|error| panic!("{name}: {error}")))
+                            .unwrap();
+                    let expected = Frame::decode(unhex(expected).into()).unwrap();
+                    assert_same(
+                        &found,
+                        &expected,
+                        case["tolerance"].as_f64().unwrap(),
+                        &name,
+                    );
+                }
+                (answer, None) => {
+                    let error = answer.expect_err(&name);
+                    assert_eq!(
+                        error.kind.as_str(),
+                        case["kind"].as_str().unwrap(),
+                        "{name}: {error}"
+                    );
+                }
+            }
+        }
+    }
+}
