@@ -10,7 +10,7 @@ from npufleet.errors import InvalidFrameError
 from npufleet.wire.document import DOCUMENT
 
 MAX_LENGTH: Final[int] = DOCUMENT["claim"]["max_length"]
-_PATTERN: Final = re.compile(r"npu1:([0-9a-f]{32}):([0-9]{1,10}):([0-9]{1,20}):([0-9]{1,20})")
+PATTERN: Final = re.compile(r"npu1:([0-9a-f]{32}):([0-9]{1,10}):([0-9]{1,20}):([0-9]{1,20})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Claim:
     @classmethod
     def parse(cls, text: str) -> Claim:
         """Return the value of an `Npu-Claim` header, or raise `InvalidFrameError`; claims are untrusted input."""
-        found = _PATTERN.fullmatch(text)
+        found = PATTERN.fullmatch(text)
         if found is None:
             raise InvalidFrameError(f"claim is {text[:120]!r}; allowed: npu1:<arena>:<slot>:<generation>:<length>")
         slot, generation, length = map(int, found.groups()[1:])

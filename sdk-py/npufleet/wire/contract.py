@@ -11,10 +11,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
 from npufleet.wire.document import DOCUMENT
-from npufleet.wire.rules import RULES, Scalar
+from npufleet.wire.rules import RANK_LIMIT, RESULT_LIMIT, RULES, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+__all__ = [
+    "ALIGNMENT",
+    "DEFAULT_LANE",
+    "FALLBACK_REASONS",
+    "HEADER_LIMIT",
+    "LANES",
+    "NAME_LIMIT",
+    "NAME_PATTERN",
+    "OPERATIONS",
+    "RANK_LIMIT",
+    "RESULT_LIMIT",
+    "TENSOR_LIMIT",
+    "VERSION",
+    "Operation",
+    "Parameter",
+    "Scalar",
+    "TensorRow",
+    "operation",
+]
 
 VERSION: Final[int] = DOCUMENT["version"]
 LANES: Final[tuple[str, ...]] = tuple(DOCUMENT["lanes"]["order"])
@@ -23,7 +43,6 @@ FALLBACK_REASONS: Final[tuple[str, ...]] = tuple(DOCUMENT["fallback"]["reasons"]
 NAME_PATTERN: Final = re.compile(DOCUMENT["names"]["pattern"])
 HEADER_LIMIT: Final[int] = DOCUMENT["limits"]["header_bytes"]
 TENSOR_LIMIT: Final[int] = DOCUMENT["limits"]["tensors"]
-RANK_LIMIT: Final[int] = DOCUMENT["limits"]["dimensions"]
 NAME_LIMIT: Final[int] = DOCUMENT["limits"]["tensor_name_bytes"]
 ALIGNMENT: Final[int] = DOCUMENT["limits"]["alignment"]
 
@@ -189,7 +208,8 @@ def _text(value: object) -> str:
 
 
 def _numpy_name(word: str) -> str:
-    return str(DOCUMENT["dtypes"][word]["numpy"])
+    # A dtype that no frame can hold has no word, and is given by NumPy's own name.
+    return str(DOCUMENT["dtypes"].get(word, {"numpy": word})["numpy"])
 
 
 def _tensors(rows: list[dict[str, Any]] | str) -> tuple[TensorRow, ...] | None:

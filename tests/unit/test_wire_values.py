@@ -1,0 +1,141 @@
+"""Parameters, subjects, headers: values that the golden vectors do not reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npufleet.errors import InvalidParameterError
+from npufleet.wire import header, subject
+from npufleet.wire.contract import Parameter
+from npufleet.wire.subject import Subject
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("integer", 4, 4),
+        ("integer", 4.0, 4),
+        ("integer", -0.0, 0),
+        ("integer", np.uint8(4), 4),
+        ("integer", 2.0**53, 2**53),
+        ("number", 4, 4.0),
+        ("number", np.float32(0.5), 0.5),
+        ("number", np.array(0.5), 0.5),
+        ("string", np.str_("a"), "a"),
+        ("boolean", np.False_, False),
+    ],
+)
+def test_parameter_values_become_plain(kind: str, value: object, expected: object) -> None:
+    found = Parameter("p", kind, "").check(value)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("integer", True),
+        ("integer", 4.5),
+        ("integer", 2.0**54),
+        ("integer", float("inf")),
+        ("integer", "4"),
+        ("integer", None),
+        ("integer", np.array([4])),
+        ("number", float("nan")),
+        ("number", -float("inf")),
+        ("number", False),
+        ("number", 10**400),
+        ("number", 1j),
+        ("string", b"a"),
+        ("string", 1),
+        ("boolean", 1),
+        ("boolean", "true"),
+        ("boolean", None),
+    ],
+)
+def test_parameter_values_of_another_type(kind: str, value: object) -> None:
+    with pytest.raises(InvalidParameterError, match="parameter 'p' is "):
+        Parameter("p", kind, "").check(value)
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(0.0, True), (2.5, True), (-1e-300, False), (2.5000001, False)])
+def test_limits_belong_to_the_range(value: float, allowed: bool) -> None:
+    row = Parameter("p", "number", "", minimum=0.0, maximum=2.5)
+    if allowed:
+        assert row.check(value) == value
+    else:
+        with pytest.raises(InvalidParameterError, match=r"allowed: 0 to 2\.5"):
+            row.check(value)
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        Parameter("p", "integer", "", minimum=1, maximum=2).check("9" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("prefix", ["npu", "acme.npu", "a-b_c"])
+def test_another_prefix(prefix: str) -> None:
+    found = Subject("infer", "mlp", "fallback", "low")
+    assert Subject.parse(found.format(prefix), prefix) == found
+
+
+@pytest.mark.parametrize("prefix", ["", ".", "npu.", "a..b", "a b", "*", "npu.>", "a\n"])
+def test_prefixes_that_are_no_subject(prefix: str) -> None:
+    with pytest.raises(InvalidParameterError):
+        Subject("fft").format(prefix)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"operation": "FFT"},
+        {"operation": "fft", "lane": "urgent"},
+        {"operation": "fft", "route": "job"},
+        {"operation": "fft", "model": "mlp"},
+        {"operation": "infer"},
+        {"operation": "infer", "model": "../etc"},
+    ],
+)
+def test_subjects_that_cannot_be_written(parts: dict[str, str]) -> None:
+    with pytest.raises(InvalidParameterError):
+        Subject(**parts).format()
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("_INBOX.client.7", "client.7"),
+        ("_INBOX_user.client.7", "client.7"),
+        ("a.b._INBOX.client.7", "client.7"),
+        ("client.7", None),
+        ("7", None),
+        ("", None),
+        ("_INBOX..7", None),
+        ("_INBOX.client.", None),
+    ],
+)
+def test_call_id(reply: str, expected: str | None) -> None:
+    assert subject.call_id(reply) == expected
+
+
+def test_timing() -> None:
+    timing = header.Timing(3, 1, 0, 12)
+    assert str(timing) == "queued=3;fetching=1;batching=0;executing=12"
+    assert header.Timing.parse(str(timing)) == timing
+    assert header.Timing.parse("executing=5;cooling=9;") == header.Timing(executing=5)
+    assert header.Timing.parse("") == header.Timing()
+
+
+@pytest.mark.parametrize(
+    "text", ["queued", "queued=", "queued=-1", "queued=1.5", "queued=٣", "queued=18446744073709551616"]
+)
+def test_timing_that_is_no_number(text: str) -> None:
+    with pytest.raises(InvalidParameterError):
+        header.Timing.parse(text)
+
+
+def test_one_line() -> None:
+    assert header.one_line("a\r\n b\x00\tc ") == "a b c"
+    assert len(header.one_line("x" * 5000)) == 1000
