@@ -15,6 +15,8 @@ from nats.nuid import NUID
 from npufleet.errors import DeadlineExceededError, FleetError, PayloadTooLargeError, UnavailableError
 from npufleet.transport import Reply, connection
 from npufleet.transport.sweep import Sweep
+from npufleet.wire import header
+from npufleet.wire import subject as subjects
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DEADLINE: Final = "Npu-Deadline"
 _HEADER_ROOM: Final = 4096
 """Below max_payload by this much, a request cannot be too large whatever its headers are."""
 
@@ -117,7 +118,7 @@ class PureTransport:
         """Queue a request for the writer; see `Transport.request`."""
         if self._closed or self._client.is_closed:
             raise UnavailableError(f"the connection to {self._options.url} is closed")
-        fields = {_DEADLINE: str(deadline_us)}
+        fields = {header.DEADLINE: str(deadline_us)}
         if headers:
             fields.update(headers)
         if len(frame) > self.max_payload - _HEADER_ROOM:
@@ -143,7 +144,7 @@ class PureTransport:
         known = self._pending.pop(str(future.sequence), None)
         future.cancel()
         if known is not None and future.sent and not self._closed:
-            self._send(None, f"{self._options.prefix}.v1.cancel.{self._id}.{future.sequence}", b"", "", None)
+            self._send_cancel(future)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect."""
@@ -160,6 +161,9 @@ class PureTransport:
     ) -> None:
         self._outgoing.append((pending, subject, frame, reply, headers))
         self._wake.set()
+
+    def _send_cancel(self, pending: _Pending) -> None:
+        self._send(None, subjects.cancel(f"{self._id}.{pending.sequence}", self._options.prefix), b"", "", None)
 
     async def _write(self) -> None:
         """Publish what is queued, in order; while the broker is away, keep it."""
@@ -203,7 +207,7 @@ class PureTransport:
                 pending.set_exception(self._late(sent))
             self._pending.pop(token, None)
             if sent:
-                self._send(None, f"{self._options.prefix}.v1.cancel.{self._id}.{token}", b"", "", None)
+                self._send_cancel(pending)
         return time.monotonic() + earliest - now if earliest < float("inf") else None
 
     def _late(self, sent: bool) -> FleetError:
@@ -222,6 +226,9 @@ class PureTransport:
             lost = [each for each in self._pending.values() if each.sent]
             _log.warning("lost the connection to %s with %d calls in flight", self._options.url, len(lost))
             self._fail(lost, "the connection was lost with the call in flight")
+            # Sent once we are back: nobody waits for that work any more.
+            for each in lost:
+                self._send_cancel(each)
 
     async def _on_reconnected(self) -> None:
         _log.warning("connected to %s again", self._options.url)
