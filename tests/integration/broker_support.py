@@ -74,6 +74,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def proc(pid: int, name: str) -> str:
+    """What the kernel says about a process."""
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
 @dataclass
 class Durable:
     """A running server of durable.conf on a free port, and how each role connects to it."""

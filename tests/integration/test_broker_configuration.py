@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from broker_support import DURABLE, LOCAL, durable_environment
+from broker_support import DURABLE, LOCAL, durable_environment, proc
 from nats.aio.client import Client
 
 from npufleet.broker import server
@@ -57,14 +57,9 @@ async def test_values_reach_the_server_as_they_are(tmp_path: Path) -> None:
 
 async def test_local_listens_on_loopback_alone_and_refuses_strangers(tmp_path: Path) -> None:
     async with await Server.start(LOCAL_CONFIGURATION, local(tmp_path).environment()) as running:
-        tables = [Path(f"/proc/{running.pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
-        sockets = [Path(f"/proc/{running.pid}/fd", link).readlink() for link in _links(running.pid)]
-        inodes = {str(target)[8:-1] for target in sockets if str(target).startswith("socket:[")}
-        rows = [line.split() for table in tables for line in table]
-        listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
-        assert listening == [f"0100007F:{running.port:04X}"]
+        assert listening(running.pid) == [f"0100007F:{running.port:04X}"]
 
-        with pytest.raises(UnavailableError, match="(?i)authorization"):
+        with pytest.raises(UnavailableError, match=r"(?i)authorization"):
             await connect(Client(), ConnectOptions(f"nats://127.0.0.1:{running.port}"))
 
 
@@ -81,7 +76,7 @@ def test_the_binary_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("NPUFLEET_NATS_SERVER", str(found))
     assert server.find_server() == found
     monkeypatch.setenv("NPUFLEET_NATS_SERVER", str(tmp_path / "nowhere"))
-    with pytest.raises(UnavailableError, match="NPUFLEET_NATS_SERVER is .*nowhere.*; allowed: "):
+    with pytest.raises(UnavailableError, match=r"NPUFLEET_NATS_SERVER is .*nowhere.*; allowed: "):
         server.find_server()
 
 
@@ -90,6 +85,9 @@ def test_the_version_is_that_of_the_binary() -> None:
     assert (int(major), int(minor)) >= (2, 15)
 
 
-def _links(pid: int) -> list[str]:
-    return [entry.name for entry in Path(f"/proc/{pid}/fd").iterdir()]
-
+def listening(pid: int) -> list[str]:
+    """Return the sockets that a process listens on, as the kernel writes them."""
+    targets = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {target[8:-1] for target in targets if target.startswith("socket:[")}
+    rows = [line.split() for name in ("net/tcp", "net/tcp6") for line in proc(pid, name).splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]

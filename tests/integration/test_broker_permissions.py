@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from npufleet.broker import buckets
 from npufleet.control import Control
-from npufleet.errors import FleetError, UnavailableError
+from npufleet.errors import UnavailableError
 from npufleet.models import Models
 from npufleet.transport.connection import connect
 from npufleet.transport.options import ConnectOptions
@@ -163,8 +163,6 @@ async def test_operator_adds_worker_reads_client_looks(broker: Durable) -> None:
     async with registry(broker, "client1") as models:
         assert [(info.name, info.version) for info in await models.list()] == [("tiny", 1)]
         assert (await models.info("tiny")).files == added.files
-        with pytest.raises(FleetError):
-            await models.remove("tiny")
     async with registry(broker, "operator") as models:
         await models.remove("tiny")
         assert await models.list() == []
@@ -204,13 +202,13 @@ async def test_operator_finds_the_workers(broker: Durable) -> None:
 
 @pytest.mark.parametrize("who", [{}, {"user": "client1", "password": "wrong"}, {"user": "nobody", "password": "x"}])
 async def test_strangers_are_refused(broker: Durable, who: dict[str, str]) -> None:
-    with pytest.raises(UnavailableError, match="(?i)authorization"):
+    with pytest.raises(UnavailableError, match=r"(?i)authorization"):
         await connect(Client(), ConnectOptions(broker.url, tls_ca=str(broker.authority), **who))
 
 
 async def test_an_unknown_certificate_is_refused(broker: Durable) -> None:
     plain = ConnectOptions(broker.url, user="client1", password=broker.passwords["client1"])
-    with pytest.raises(UnavailableError, match="(?i)certificate"):
+    with pytest.raises(UnavailableError, match=r"(?i)certificate"):
         await connect(Client(), plain)
 
 

@@ -25,7 +25,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class Child:
-    """A started process; `await child.ended` gives its return code (negative: killed by that signal).
+    """A started process; the task `ended` is done when it is gone.
 
     The kernel kills it when the parent dies, however that happens. The parent must stay the thread that started it,
     which is why the supervisor has only one.
@@ -102,12 +102,17 @@ class Child:
         """Whether the process has not ended yet."""
         return not self.ended.done()
 
+    async def wait(self) -> int:
+        """Wait until the process is gone and return its return code (negative: killed by that signal)."""
+        # Whoever waits may be cancelled; the watch over the process goes on.
+        return await asyncio.shield(self.ended)
+
     async def stop(self, patience: float) -> int:
         """Ask the process to end, kill it after `patience` seconds, and return its return code."""
         self._signal(signal.SIGTERM)
         await asyncio.wait({self.ended}, timeout=patience)
         self._signal(signal.SIGKILL)
-        code = await self.ended
+        code = await self.wait()
         await self.drain_output()
         return code
 

@@ -70,7 +70,7 @@ class Service:
         try:
             await asyncio.wait({waiting, child.ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if child.ended.done():
-                what = f"{_ending(await child.ended)} before it was ready"
+                what = f"{_ending(await child.wait())} before it was ready"
             elif not waiting.done():
                 what = f"was not ready within {timeout:g} s"
             elif (error := waiting.exception()) is not None:
@@ -97,7 +97,7 @@ class Service:
         back_off = FIRST_BACK_OFF
         started = time.monotonic()
         while True:
-            code = await child.ended
+            code = await child.wait()
             await child.drain_output()
             if time.monotonic() - started > LONGEST_BACK_OFF:
                 back_off = FIRST_BACK_OFF  # it ran for a while: this is another accident, not the same again
