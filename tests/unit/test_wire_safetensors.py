@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors import deserialize
@@ -20,6 +20,7 @@ PLAIN = [row.numpy for word, row in DTYPES.items() if word != "C128"]
 ARRAY = st.sampled_from(PLAIN).flatmap(
     lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=8, min_side=0, max_side=3))
 )
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TENSORS = st.dictionaries(st.text("abcxyz_.0", min_size=1, max_size=9), ARRAY, max_size=5)
 
 
@@ -30,11 +31,13 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert found[name].tobytes() == array.tobytes()
 
 
+@patient
 @given(TENSORS)
 def test_it_reads_what_we_write(tensors: dict[str, Any]) -> None:
     same(load(frame.encode(tensors)), tensors)
 
 
+@patient
 @given(TENSORS)
 def test_we_read_what_it_writes(tensors: dict[str, Any]) -> None:
     same(frame.decode(save(tensors))[0], tensors)

@@ -26,7 +26,8 @@ CACHED_HEADER: Final = 4096
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_LENGTH: Final = struct.Struct("<Q")
+_unpack_length: Final = struct.Struct("<Q").unpack_from
+_view: Final = np.ndarray
 _ndarray: Final = np.ndarray
 
 
@@ -44,6 +45,11 @@ class Plan:
         swapped = any(array.dtype != row[1].numpy for array, row in zip(arrays.values(), rows, strict=True))
         # None when the arrays go out as they are and in the order they came.
         self._steps = [(i, rows[i][1].numpy) for i in order] if swapped or order != sorted(order) else None
+
+    @property
+    def converts(self) -> bool:
+        """Whether the data needs another order or another byte order than it has."""
+        return self._steps is not None
 
     def join(self, arrays: tuple[NDArray[Any], ...]) -> bytes:
         """Return the frame of arrays that have the plan's dtypes and shapes, in the order they were planned."""
@@ -82,21 +88,17 @@ def decode(buffer: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """
     # Written out for speed: every reply comes through here, nearly always with a header that is known.
     data: bytes | memoryview = buffer if type(buffer) is bytes else memoryview(buffer).cast("B").toreadonly()
-    size = len(data)
     reader = None
-    if size >= layout.PREFIX:
-        end = _LENGTH.unpack_from(data)[0] + layout.PREFIX
-        if end <= CACHED_HEADER:
-            reader = _READERS.get(bytes(data[:end]))
-    if reader is None or reader.total != size:
-        header = bytes(data[: layout.header_end(data)])
-        reader = _Reader(header, size)
-        if len(header) <= CACHED_HEADER:
-            remember(_READERS, header, reader)
+    if len(data) >= layout.PREFIX and (length := _unpack_length(data)[0]) <= CACHED_HEADER:
+        header = data[: layout.PREFIX + length]
+        reader = _READERS.get(header if type(header) is bytes else bytes(header))
+    if reader is None or reader.total != len(data):
+        reader = _read(data)
     tensors = {}
+    # No comprehension: for the usual one tensor, its own function call costs as much as the view.
     for name, shape, dtype, start in reader.views:
-        tensors[name] = _ndarray(shape, dtype, data, start)
-    return tensors, reader.parameters() if reader.has_params else {}
+        tensors[name] = _view(shape, dtype, data, start)
+    return tensors, reader.parameters()
 
 
 def params_text(params: Mapping[str, object] | None) -> str:
@@ -137,6 +139,12 @@ class _Reader:
     def parameters(self) -> dict[str, Any]:
         # Each caller owns what it gets: a shared nested value would let one request change the next.
         return layout.parse_params(self._text) if self._nested else self._params.copy()
+
+
+def _read(data: bytes | memoryview) -> _Reader:
+    header = bytes(data[: layout.header_end(data)])
+    reader = _Reader(header, len(data))
+    return remember(_READERS, header, reader) if len(header) <= CACHED_HEADER else reader
 
 
 def _dtype(name: str, array: NDArray[Any]) -> dtypes.Dtype:

@@ -23,6 +23,16 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
     input. A second request with the same names, dtypes, shapes and parameters costs a lookup and the copy of the
     data. Raises `InvalidShapeError` and `InvalidParameterError` naming the field, the value and what is allowed.
     """
+    if type(tensors) is np.ndarray and not params:
+        # By far the most common request, and the one that a fleet's speed is measured with.
+        data: Any = tensors
+        header = _HEADERS.get((operation.name, data.dtype, data.shape))
+        if header is not None:
+            try:
+                return b"".join((header, data))
+            except ValueError:
+                # It is not contiguous.
+                return header + data.tobytes()
     # The types belong to the key: 1, 1.0 and True are equal, and not equally valid.
     given = (tuple(params.items()), tuple(map(type, params.values()))) if params else None
     key: Any
@@ -46,6 +56,8 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
         return _plan(operation, tensors, arrays, params).join(arrays)
     if plan is None:
         plan = remember(_PLANS, key, _plan(operation, tensors, arrays, params))
+        if type(tensors) is np.ndarray and given is None and not plan.converts:
+            remember(_HEADERS, key[:-1], plan.header)
     return plan.join(arrays)
 
 
@@ -66,3 +78,5 @@ def _only_input(operation: Operation) -> str:
 
 
 _PLANS: dict[Any, Plan] = {}
+_HEADERS: dict[tuple[str, Any, tuple[int, ...]], bytes] = {}
+"""Headers of requests that are one array without parameters, to be followed by its bytes as they are."""
