@@ -79,7 +79,7 @@ class WorkerProcess:
     def __init__(self, url: str, *options: str, engine: str = "python", **environment: str) -> None:
         command = [sys.executable, "-m", "npufleet.worker", "--engine", engine, "--json", "--url", url, *options]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NPUFLEET_"))}
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(
             command,
             env={**inherited, "PYTHONPATH": str(SDK), "OTEL_TRACES_EXPORTER": "none", **environment},

@@ -208,7 +208,7 @@ def _read(core: openvino.Core, settings: ModelSettings, files: Mapping[str, byte
         return core.read_model(files["model.xml"], files["model.bin"])
 
     model = read()
-    first = {port.partial_shape[0] for port in model.inputs if len(port.partial_shape)}
+    first = [port.partial_shape[0] for port in model.inputs if len(port.partial_shape)]
     fixed = all(dimension.is_static for dimension in first)
     if fixed and max((dimension.get_length() for dimension in first), default=1) >= settings.max_batch:
         return model
