@@ -62,7 +62,9 @@ class Report:
         from npufleet.telemetry import tree
 
         self.step(f"one request, every hop: trace {outcome.trace_id}")
-        self._console.print(tree.render(tree.load(outcome.trace_id)))
+        found = tree.find(outcome.trace_id) if outcome.trace_id else None
+        if found is not None:
+            self._console.print(found.render())
         engines = ", ".join(f"{engine} {count}" for engine, count in sorted(outcome.engines.items()))
         self.step(f"done; requests answered per engine: {engines}")
 

@@ -107,13 +107,12 @@ def _complete_trace(trace_id: str | None) -> list[dict[str, Any]]:
     deadline = time.monotonic() + TRACE_TIMEOUT_S
     wanted = {"receive", "execute", "reply", "result"}
     while True:
-        spans = tree.load(trace_id)
-        if wanted <= {span.name for span in spans}:
-            return [
-                {"service": span.service, "name": span.name, "parent": span.parent, "microseconds": span.microseconds}
-                for span in spans
-            ]
+        found = tree.find(trace_id)
+        names = {span.name for span in found.spans} if found else set()
+        if found and wanted <= names:
+            shown = ("service", "name", "parent", "microseconds")
+            return [{name: span[name] for name in shown} for span in found.to_dicts()]
         if time.monotonic() > deadline:
-            missing = ", ".join(sorted(wanted - {span.name for span in spans}))
+            missing = ", ".join(sorted(wanted - names))
             raise UnavailableError(f"trace {trace_id} lacks the spans {missing} after {TRACE_TIMEOUT_S:g} s")
         time.sleep(0.05)  # the exporters' own delay; there is nothing to be notified by
