@@ -77,14 +77,20 @@ def after(event: asyncio.Event, then: Answer = echo) -> Answer:
 
 @asynccontextmanager
 async def respond(
-    url: str, route: str, answer: Answer = echo, *, operation: str = "echo", engine: str | None = None
+    url: str,
+    route: str,
+    answer: Answer = echo,
+    *,
+    operation: str = "echo",
+    engine: str | None = None,
+    prefix: str = "npu",
 ) -> AsyncIterator[Responder]:
     """Serve one operation on the `call` or the `fallback` subjects."""
     client = await nats.connect(url)
     try:
         responder = Responder(client, engine or ("rust" if route == "call" else "python"), answer)
         await client.subscribe(
-            f"npu.v1.{route}.*.{operation}", queue="rust" if route == "call" else "python", cb=responder.receive
+            f"{prefix}.v1.{route}.*.{operation}", queue="rust" if route == "call" else "python", cb=responder.receive
         )
         await client.flush()
         yield responder

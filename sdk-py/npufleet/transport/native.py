@@ -59,7 +59,11 @@ class NativeTransport:
             return
         self._closed = True
         self._loop.remove_reader(self._client.fileno())
-        await self._loop.run_in_executor(None, self._client.close)
+        try:
+            await self._loop.run_in_executor(None, self._client.close)
+        except RuntimeError:
+            # The interpreter is ending, and gives no work to threads any more.
+            self._client.close()
         self._resolve()
 
     def _resolve(self) -> None:
