@@ -92,6 +92,12 @@ class OnlyDlpack:
         return self._content.__dlpack_device__()
 
 
+async def test_a_strided_array_is_transformed_as_it_reads(fleet: AsyncFleet) -> None:
+    for _ in range(2):  # the second time from the caches
+        spectrum = await fleet.fft(np.arange(16.0)[::-2])
+        np.testing.assert_allclose(spectrum, np.fft.rfft(np.arange(16.0)[::-2]), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "given",
     [OnlyDlpack(np.arange(3.0)), array.array("d", [0, 1, 2]), memoryview(np.arange(3.0)), [0.0, 1.0, 2.0]],

@@ -30,9 +30,9 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
         if header is not None:
             try:
                 return b"".join((header, data))
-            except ValueError:
-                # It is not contiguous.
-                return header + data.tobytes()
+            except (TypeError, ValueError, BufferError):
+                # It is not contiguous; which of these says so depends on the Python version.
+                return b"".join((header, data.tobytes()))
     # The types belong to the key: 1, 1.0 and True are equal, and not equally valid.
     given = (tuple(params.items()), tuple(map(type, params.values()))) if params else None
     key: Any
