@@ -34,10 +34,12 @@ DTYPES: Final[dict[str, Dtype]] = {
 }
 """Every element type by its word."""
 
-_BY_NAME: Final[dict[str, Dtype]] = {dtype.numpy.name: dtype for dtype in DTYPES.values()}
+_BY_NUMPY: Final[dict[np.dtype[Any], Dtype]] = {
+    **{dtype.numpy: dtype for dtype in DTYPES.values()},
+    **{dtype.numpy.newbyteorder(">"): dtype for dtype in DTYPES.values()},
+}
 
 
 def of(dtype: np.dtype[Any]) -> Dtype | None:
     """Return the element type of a NumPy dtype of either byte order, or None when a frame cannot hold it."""
-    found = _BY_NAME.get(dtype.name)
-    return found if found is not None and found.numpy.newbyteorder(dtype.byteorder) == dtype else None
+    return _BY_NUMPY.get(dtype)
