@@ -40,7 +40,8 @@ def read_inputs(operation: Operation, inputs: Sequence[str]) -> Arrays:
             value = _value(source)
             named = value if isinstance(value, dict) else {name or _only_name(operation): value}
             for each, content in named.items():
-                arrays[each] = _array(content, np.dtype(dtype) if dtype else _default_dtype(operation, each))
+                wanted = np.dtype(dtype) if dtype else _default_dtype(operation, each, content)
+                arrays[each] = _array(content, wanted)
         except (OSError, ValueError, TypeError) as error:
             raise console.usage(f"input {text[:80]!r}: {error}") from error
     return arrays
@@ -93,15 +94,14 @@ def _array(value: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     return array.astype(dtype)
 
 
-def _default_dtype(operation: Operation, name: str) -> np.dtype[Any] | None:
+def _default_dtype(operation: Operation, name: str, content: Any) -> np.dtype[Any] | None:
     """Text has no dtype: where an operation declares float64 and no int64, whole numbers are float64."""
+    if isinstance(content, np.ndarray):
+        return None
     for row in operation.inputs or ():
         if row.name == name and "F64" in row.dtypes and "I64" not in row.dtypes:
-            return _WIDEN
+            return np.dtype(np.float64)
     return None
-
-
-_WIDEN = np.dtype(np.float64)
 
 
 def _only_name(operation: Operation) -> str:
