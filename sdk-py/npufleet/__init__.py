@@ -19,7 +19,9 @@ The map, in the order that a request flows:
     cli, demo            the command `npufleet`
 """
 
-from npufleet.blocking import Fleet
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from npufleet.errors import (
     CallCancelledError,
     DeadlineExceededError,
@@ -37,11 +39,14 @@ from npufleet.errors import (
     UnknownOperationError,
     UnsupportedError,
 )
-from npufleet.fleet import AsyncFleet
-from npufleet.model_info import ModelInfo
-from npufleet.result import Result
-from npufleet.statistics import Statistics
-from npufleet.wire.contract import DEFAULT_LANE, LANES
+
+if TYPE_CHECKING:
+    from npufleet.blocking import Fleet
+    from npufleet.fleet import AsyncFleet
+    from npufleet.model_info import ModelInfo
+    from npufleet.result import Result
+    from npufleet.statistics import Statistics
+    from npufleet.wire.contract import DEFAULT_LANE, LANES
 
 __version__ = "0.1.0"
 
@@ -70,3 +75,28 @@ __all__ = [
     "UnsupportedError",
     "__version__",
 ]
+
+# NumPy and asyncio are most of the start-up time; workers, the supervisor and `npufleet --help` need neither at once.
+_LATER = {
+    "AsyncFleet": "npufleet.fleet",
+    "DEFAULT_LANE": "npufleet.wire.contract",
+    "Fleet": "npufleet.blocking",
+    "LANES": "npufleet.wire.contract",
+    "ModelInfo": "npufleet.model_info",
+    "Result": "npufleet.result",
+    "Statistics": "npufleet.statistics",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, when it is asked for."""
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'npufleet' has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

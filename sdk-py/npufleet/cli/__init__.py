@@ -13,8 +13,9 @@ Nothing here is imported by the rest of the package, and no module of it imports
 from __future__ import annotations
 
 
-def main() -> None:
-    """Run the command line."""
+def main() -> int:
+    """Run the command line; wrong use and failures end the process with the status that exit_codes says."""
     from npufleet.cli.app import app
 
     app()
+    return 0

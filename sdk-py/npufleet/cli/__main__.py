@@ -1,5 +1,7 @@
 """`python -m npufleet.cli`, for a tree that is not installed."""
 
+import sys
+
 from npufleet.cli import main
 
-main()
+sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import math
@@ -41,6 +40,8 @@ def document(value: object) -> None:
 
 def run(work: Coroutine[Any, Any, Value], *, as_json: bool = False) -> Value:
     """Run a command's asynchronous part to its end; its errors end the command as `errors` does."""
+    import asyncio
+
     with errors(as_json=as_json):
         return asyncio.run(work)
     raise AssertionError("unreachable")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from pathlib import Path  # noqa: TC003  typer reads the annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from npufleet.cli import console
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from npufleet.broker.local import LocalFleet
@@ -55,6 +55,8 @@ def up(
 
 
 async def _run(engines: list[str], options: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> None:
+    import asyncio
+
     from npufleet.broker import announcement
     from npufleet.broker.local import LocalFleet
 
@@ -80,6 +82,8 @@ async def _run(engines: list[str], options: dict[str, Any], show: Callable[[dict
 
 
 async def _until(fleet: LocalFleet, stopping: asyncio.Future[Any]) -> None:
+    import asyncio
+
     from npufleet.errors import UnavailableError
 
     ended = asyncio.ensure_future(fleet.wait_stopped())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import Any
 
 import typer
@@ -47,14 +46,15 @@ def versions() -> dict[str, Any]:
 
 
 def package_version() -> str:
-    """Return the version of the installed package."""
-    try:
-        return metadata.version("npufleet")
-    except metadata.PackageNotFoundError:
-        return "not installed"  # run from a source tree
+    """Return the version of this package."""
+    from npufleet import __version__
+
+    return __version__
 
 
 def _distribution(name: str) -> Any:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
