@@ -92,7 +92,7 @@ def document(*words: str) -> Any:
 
 def npufleet(*words: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run the command as a process of its own."""
-    command = [sys.executable, "-m", "npufleet.cli", *words]
+    command = [sys.executable, "-m", "npufleet", *words]
     return subprocess.run(
         command, input=stdin, capture_output=True, env=source_environment(**environment), timeout=50, check=False
     )

@@ -61,7 +61,7 @@ async def up(tmp_path: Path, *words: str, **environment: str) -> AsyncIterator[U
         **environment,
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "npufleet.cli", "up", "--workers", "rust", "--json", *words),
+        *(sys.executable, "-m", "npufleet", "up", "--workers", "rust", "--json", *words),
         stdout=PIPE,
         stderr=PIPE,
         env=place,
@@ -140,7 +140,7 @@ async def test_people_read_lines(tmp_path: Path) -> None:
         NPUFLEET_ADDRESS_FILE=str(tmp_path / "address.json"), NPUFLEET_WORKER_BINARY=fake_worker(tmp_path)
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "npufleet.cli", "up", "--workers", "rust", "--port", "0"),
+        *(sys.executable, "-m", "npufleet", "up", "--workers", "rust", "--port", "0"),
         stdout=PIPE,
         stderr=PIPE,
         env=environment,
