@@ -31,13 +31,11 @@ class Control:
 
     async def client(self) -> Client:
         """Return the connection; raises `UnavailableError` with the address when there is no broker."""
-        from nats.aio.client import Client
-
         from npufleet.transport import connection
 
         async with self._opening:
             if self._client is None or self._client.is_closed:
-                client = Client()
+                client = connection.Client()
                 await connection.connect(client, self._options)
                 self._client = client
             return self._client

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import nats
+from npufleet.transport import connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -75,6 +75,12 @@ def after(event: asyncio.Event, then: Answer = echo) -> Answer:
     return answer
 
 
+async def connected(url: str) -> connection.Client:
+    client = connection.Client()
+    await client.connect(url)
+    return client
+
+
 @asynccontextmanager
 async def respond(
     url: str,
@@ -86,7 +92,7 @@ async def respond(
     prefix: str = "npu",
 ) -> AsyncIterator[Responder]:
     """Serve one operation on the `call` or the `fallback` subjects."""
-    client = await nats.connect(url)
+    client = await connected(url)
     try:
         responder = Responder(client, engine or ("rust" if route == "call" else "python"), answer)
         await client.subscribe(
@@ -101,7 +107,7 @@ async def respond(
 @asynccontextmanager
 async def listen(url: str, subject: str) -> AsyncIterator[list[Msg]]:
     """Collect everything that is published on a subject."""
-    client = await nats.connect(url)
+    client = await connected(url)
     heard: list[Msg] = []
 
     async def receive(message: Msg) -> None:

@@ -13,7 +13,7 @@ from npufleet.transport.options import ConnectOptions
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["ConnectOptions", "Reply", "Transport", "open_transport"]
+__all__ = ["ConnectOptions", "Reply", "Transport", "hint", "open_transport"]
 
 NO_RESPONDERS = 503
 
@@ -86,9 +86,21 @@ async def open_transport(options: ConnectOptions, which: str | None = None) -> T
         if _engine.native_or_none() is not None:
             from npufleet.transport import native
 
-            return await native.open(options)
+            try:
+                return await native.open(options)
+            except UnavailableError as error:
+                raise UnavailableError(f"{error}; {hint(str(error))}") from error
         if which == "native":
             raise UnavailableError(f"the native transport is not available: {_engine.reason()}")
     from npufleet.transport import pure
 
     return await pure.open(options)
+
+
+def hint(reason: str) -> str:
+    """Return what helps against a refused connection, for the end of its error text."""
+    if "authoriz" in reason.lower():
+        return "give user= and password=, token= or credentials="
+    if "certificate" in reason.lower():
+        return "give tls_ca= with the authority that signed the broker's certificate"
+    return "start a fleet with `npufleet up`, or give its address as url= or NPUFLEET_URL"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
+from nats.aio import client as nats_client
 
 from npufleet.errors import UnavailableError
+from npufleet.transport import hint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from nats.aio.client import Client
 
     from npufleet.transport.options import ConnectOptions
 
@@ -26,11 +25,22 @@ CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 0.25
 PING_INTERVAL_S: Final = 15
 
-HINT: Final = "start a fleet with `npufleet up`, or give its address as url= or NPUFLEET_URL"
+
+class Client(nats_client.Client):
+    """A nats-py client whose `flush` and `drain` wait for everything that was sent before them.
+
+    nats-py 2.16 writes a PING past the commands that it has queued. Its PONG then says nothing about a subscription
+    or an unsubscription just before it: a drained subscription can lose a message, a flushed one can miss one.
+    """
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(nats_client.PING_PROTO)
+        await self._flush_pending()
 
 
 async def connect(
-    client: Client,
+    client: nats_client.Client,
     options: ConnectOptions,
     *,
     disconnected: Callback | None = None,
@@ -79,12 +89,7 @@ async def connect(
 def unavailable(options: ConnectOptions, error: Exception) -> UnavailableError:
     """Say in one line which address refused us, why, and what helps."""
     reason = str(error) or type(error).__name__
-    hint = HINT
-    if "authorization" in reason.lower():
-        hint = "give user= and password=, token= or credentials="
-    elif isinstance(error, ssl.SSLError):
-        hint = "give tls_ca= with the certificate authority of the broker"
-    return UnavailableError(f"cannot connect to {options.url}: {reason}; {hint}")
+    return UnavailableError(f"cannot connect to {options.url}: {reason}; {hint(reason)}")
 
 
 def _arguments(options: ConnectOptions) -> dict[str, Any]:

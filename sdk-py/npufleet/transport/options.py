@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from npufleet.errors import InvalidParameterError
+from npufleet.wire.subject import check_prefix
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 SCHEMES = ("nats", "tls")
@@ -58,6 +59,7 @@ class ConnectOptions:
             _set(self, "password", unquote(parts.password or ""))
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         _set(self, "url", f"{parts.scheme}://{host}:{port}")
+        check_prefix(self.prefix)
         for field in ("credentials", "tls_ca", "tls_certificate", "tls_key"):
             path = getattr(self, field)
             if path is not None and not Path(path).is_file():

@@ -9,7 +9,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
-from nats.aio.client import Client
 from nats.nuid import NUID
 
 from npufleet.errors import DeadlineExceededError, FleetError, PayloadTooLargeError, UnavailableError
@@ -71,7 +70,7 @@ class PureTransport:
     def __init__(self, options: ConnectOptions) -> None:
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._client = Client()
+        self._client = connection.Client()
         self._id = NUID().next().decode()
         self._inbox = f"{options.inbox_prefix}.{self._id}"
         self._sequence = 0

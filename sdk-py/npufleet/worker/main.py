@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 import tenacity
-from nats.aio.client import Client
 from nats.nuid import NUID
 
 from npufleet import operations
 from npufleet.errors import UnavailableError
 from npufleet.telemetry.worker import WorkerTracing
-from npufleet.transport.connection import connect
+from npufleet.transport.connection import Client, connect
 from npufleet.wire.contract import OPERATIONS, VERSION
 from npufleet.worker import batch
 from npufleet.worker.cancel import Canceller
