@@ -33,27 +33,16 @@ fn arguments() -> Result<Arguments, String> {
         let value = words
             .next()
             .ok_or_else(|| format!("{name} needs a value"))?;
-        let refused = |_| format!("{name} is '{value}'; allowed: a positive number");
+        let number = value
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite() && *number > 0.0);
+        let number =
+            number.ok_or_else(|| format!("{name} is '{value}'; allowed: a positive number"))?;
         match name.as_str() {
-            "--points" => {
-                arguments.points = value
-                    .parse::<std::num::NonZero<usize>>()
-                    .map_err(|_| refused(()))?
-                    .get()
-            }
-            "--batch" => {
-                arguments.batch = value
-                    .parse::<std::num::NonZero<usize>>()
-                    .map_err(|_| refused(()))?
-                    .get()
-            }
-            "--seconds" => {
-                let seconds = value
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|seconds| seconds.is_finite() && *seconds > 0.0);
-                arguments.seconds = seconds.ok_or_else(|| refused(()))?;
-            }
+            "--points" => arguments.points = (number as usize).max(1),
+            "--batch" => arguments.batch = (number as usize).max(1),
+            "--seconds" => arguments.seconds = number,
             _ => {
                 return Err(format!(
                     "unknown argument {name}; allowed: --points, --batch, --seconds"

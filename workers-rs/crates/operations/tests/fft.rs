@@ -186,7 +186,8 @@ fn every_axis() {
                     points
                 };
                 let (shape_y, expected) = definition(&shape, axis, &numbers, points, bins);
-                for signed in [axis as i64, axis as i64 - 3] {
+                let positive = i64::try_from(axis).unwrap();
+                for signed in [positive, positive - 3] {
                     let params = json!({"axis": signed, "n": points});
                     let (_, found_shape, found) = fft(dtype, &shape, &numbers, &params).unwrap();
                     assert_eq!(found_shape, shape_y);

@@ -1,4 +1,4 @@
-//! The golden numbers of `broker/contract/vectors/operations.json`, written by SciPy; the Python tests read them too.
+//! The golden numbers of `broker/contract/vectors/operations.json`, written by `SciPy`; the Python tests read them too.
 
 use std::path::PathBuf;
 
@@ -63,7 +63,8 @@ fn assert_same(found: &Frame, expected: &Frame, tolerance: f64, name: &str) {
         let scale = finite.fold(smallest, |largest, number| largest.max(number.abs()));
         assert_eq!(found_numbers.len(), expected_numbers.len());
         for (index, (found, expected)) in found_numbers.iter().zip(&expected_numbers).enumerate() {
-            let same = (found - expected).abs() <= tolerance * scale || found == expected;
+            let same =
+                (found - expected).abs() <= tolerance * scale || found.total_cmp(expected).is_eq();
             // A complex number with a part that is not a number is not a number: which part, is no promise.
             let pair = index / 2 * 2..index / 2 * 2 + 2;
             let nowhere = expected_numbers[pair.clone()]
@@ -105,7 +106,7 @@ fn the_numbers_are_scipys() {
                 .is_some_and(|engines| engines.contains(&"rust".into()));
             match (answer, case["expect_hex"].as_str()) {
                 (Err(error), Some(_)) if elsewhere => {
-                    assert_eq!(error.kind, ErrorKind::Unsupported, "{name}")
+                    assert_eq!(error.kind, ErrorKind::Unsupported, "{name}");
                 }
                 (answer, Some(expected)) => {
                     assert!(

@@ -131,13 +131,18 @@ fn limits() {
         ("result_bytes", frame::MAX_RESULT_BYTES),
     ];
     let ours: Table = ours
-        .map(|(name, limit)| (name.to_owned(), Toml::Integer(limit as i64)))
+        .map(|(name, limit)| {
+            (
+                name.to_owned(),
+                Toml::Integer(i64::try_from(limit).unwrap()),
+            )
+        })
         .into_iter()
         .collect();
     assert_eq!(document()["limits"].as_table(), Some(&ours));
     assert_eq!(
         document()["claim"]["max_length"].as_integer(),
-        Some(claim::MAX_LENGTH as i64)
+        Some(i64::try_from(claim::MAX_LENGTH).unwrap())
     );
 }
 
@@ -149,7 +154,10 @@ fn dtypes() {
         .map(|dtype| {
             let row: Table = [
                 ("numpy".to_owned(), dtype.numpy().into()),
-                ("bytes".to_owned(), Toml::Integer(dtype.size() as i64)),
+                (
+                    "bytes".to_owned(),
+                    Toml::Integer(i64::try_from(dtype.size()).unwrap()),
+                ),
             ]
             .into_iter()
             .collect();

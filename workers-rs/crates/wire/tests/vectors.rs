@@ -30,7 +30,7 @@ fn valid_frames() {
         for expected in tensors {
             let tensor = frame
                 .tensor(text(expected, "name"))
-                .expect(text(expected, "name"));
+                .unwrap_or_else(|| panic!("no {}", text(expected, "name")));
             assert_eq!(tensor.info.dtype.name(), text(expected, "dtype"));
             assert_eq!(json!(tensor.info.shape), expected["shape"]);
             assert_eq!(tensor.data, unhex(text(expected, "data_hex")));
@@ -91,12 +91,7 @@ fn claims() {
         let claim: Claim = text(&case, "text")
             .parse()
             .unwrap_or_else(|error| panic!("{case}: {error}"));
-        let arena: String = claim
-            .arena
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(arena, text(&case, "arena"));
+        assert_eq!(claim.arena.as_slice(), unhex(text(&case, "arena")));
         assert_eq!(Some(u64::from(claim.slot)), case["slot"].as_u64(), "{case}");
         assert_eq!(
             Some(claim.generation),

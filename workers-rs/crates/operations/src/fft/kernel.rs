@@ -28,7 +28,7 @@ pub struct Lines {
     pub inner: usize,
 }
 
-/// Where to scale, as in SciPy.
+/// Where to scale; the words are those of `scipy.fft`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Norm {
     /// Not at all.
