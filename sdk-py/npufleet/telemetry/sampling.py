@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextvars import ContextVar
 from dataclasses import dataclass
 from random import random
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import SpanContext
 
 DEFAULT_RATIO: Final = 0.01
 UNSAMPLED: Final = False
+OFF: Final = -1.0
 
 _log = logging.getLogger(__name__)
 _TRACE_ID_BITS: Final = (1 << 64) - 1
@@ -68,31 +70,29 @@ def _ratio(text: str, default: float) -> float:
 
 
 class Head:
-    """The decision for this process; a fresh one reads the environment."""
+    """The decision for this process; `ratio` is the share of calls without a parent that is traced, -1 when all is off.
 
-    __slots__ = ("_policy",)
+    `random() < ratio` is the whole decision where no OpenTelemetry is imported, and callers in a hurry make it so.
+    """
+
+    __slots__ = ("_policy", "ratio")
 
     def __init__(self, chosen: Policy | None) -> None:
         self._policy = chosen
+        self.ratio = OFF if chosen is None else chosen.ratio
 
     @property
     def off(self) -> bool:
         """Whether tracing is off altogether."""
         return self._policy is None
 
-    @property
-    def ratio(self) -> float:
-        """The share of calls without a parent that is traced."""
-        return self._policy.ratio if self._policy else 0.0
-
     def decide(self) -> SpanContext | Literal[False] | None:
         """Return False (not traced), None (traced, a root), or the caller's active span (traced, its child)."""
         chosen = self._policy
         if chosen is None:
             return UNSAMPLED
-        # A program that never imported OpenTelemetry has no active span; nor has one whose other thread is about to.
-        get_current = getattr(sys.modules.get("opentelemetry.context"), "get_current", None)
-        if get_current is not None and get_current():
+        read = context_reader()
+        if read is not None and read():
             return self._with_parent(chosen)
         return None if random() < chosen.ratio else UNSAMPLED  # noqa: S311 - a sampling decision, not a secret
 
@@ -109,26 +109,42 @@ class Head:
         return parent if parent.trace_id & _TRACE_ID_BITS < chosen.ratio * (_TRACE_ID_BITS + 1) else UNSAMPLED
 
 
-_head: Head | None = None
+def context_reader() -> Callable[[], object] | None:
+    """Return what tells OpenTelemetry's active context, empty when there is none; None where it is not imported.
+
+    A program that never imported OpenTelemetry has no active span; nor has one whose other thread is about to.
+    """
+    module = sys.modules.get("opentelemetry.context")
+    get_current = getattr(module, "get_current", None)
+    if get_current is None:
+        return None
+    # Its context variable itself, where it is one: asked for every call, and the way around costs three times as much.
+    variable = getattr(getattr(module, "_RUNTIME_CONTEXT", None), "_current_context", None)
+    return variable.get if isinstance(variable, ContextVar) else get_current
+
+
+current: Head | None = None
+"""What `head` returns; None until it is asked for."""
+
 _default_ratio = DEFAULT_RATIO
 
 
 def head() -> Head:
     """Return this process's sampler, made from the environment at the first call."""
-    global _head
-    if _head is None:
-        _head = Head(policy(os.environ, _default_ratio))
-    return _head
+    global current
+    if current is None:
+        current = Head(policy(os.environ, _default_ratio))
+    return current
 
 
 def use_default_ratio(ratio: float) -> None:
     """Trace this share of calls where the environment does not say; for programs such as the command line."""
-    global _head, _default_ratio
+    global current, _default_ratio
     _default_ratio = ratio
-    _head = None
+    current = None
 
 
 def reload() -> None:
     """Read the environment again at the next call; for tests."""
-    global _head
-    _head = None
+    global current
+    current = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from random import random
+from sys import modules
 from typing import TYPE_CHECKING, Final
 
 from npufleet.telemetry import sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer
@@ -73,16 +75,35 @@ def start_call(operation: str, subject: str, lane: str) -> CallSpan | None:
     The first traced call of a process needs OpenTelemetry imported, which takes a good part of a second: where only
     a share of the calls is traced, that happens on a thread and the calls meanwhile are not traced.
     """
-    head = sampling.head()
-    parent = head.decide()
-    if parent is sampling.UNSAMPLED:
-        return None
+    head = sampling.current or sampling.head()
+    # The common case first and by hand: this runs for every call, and function calls are most of what it costs.
+    read = _read_context
+    if read is None and "opentelemetry.context" in modules:
+        read = _find_context()
+    if read is None or not read():
+        if random() >= head.ratio:  # noqa: S311 - a sampling decision, not a secret
+            return None
+        parent = None
+    else:
+        decided = head.decide()
+        if decided is False:
+            return None
+        parent = decided
     from npufleet.telemetry import setup
 
     tracer = setup.tracer(SERVICE, wait=parent is not None or head.ratio >= 1.0)
     if tracer is None:
         return None
-    return CallSpan(tracer, operation, subject, lane, parent or None)
+    return CallSpan(tracer, operation, subject, lane, parent)
+
+
+_read_context: Callable[[], object] | None = None
+
+
+def _find_context() -> Callable[[], object] | None:
+    global _read_context
+    _read_context = sampling.context_reader()
+    return _read_context
 
 
 def headers_of(context: SpanContext) -> dict[str, str]:
