@@ -25,7 +25,7 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// PEM file with the key of `tls_certificate`.
     pub tls_key: Option<PathBuf>,
-    /// First token of this worker's own reply subjects; absent means `_INBOX`.
+    /// First token of this worker's own reply subjects; absent means `_INBOX_<user>`, or `_INBOX` without a user.
     pub inbox_prefix: Option<String>,
     /// First token of every subject of the fleet.
     pub prefix: String,

@@ -114,10 +114,22 @@ async fn options(config: &Config) -> Result<ConnectOptions, Error> {
             ));
         }
     }
-    if let Some(prefix) = &config.inbox_prefix {
+    if let Some(prefix) = inbox_prefix(config) {
         options = options.custom_inbox_prefix(prefix);
     }
     Ok(options)
+}
+
+/// The one that is configured, or `_INBOX_<user>`: permissions keep the inboxes of users apart by their first token.
+fn inbox_prefix(config: &Config) -> Option<String> {
+    let in_url = || user_of_url(&config.url).and_then(|(user, password)| password.map(|_| user));
+    let user = || config.user.clone().or_else(in_url);
+    let is_token = |user: &String| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        (1..=64).contains(&user.len()) && user.bytes().all(plain)
+    };
+    let of_user = || Some(format!("_INBOX_{}", user().filter(is_token)?));
+    config.inbox_prefix.clone().or_else(of_user)
 }
 
 /// The user and password of `scheme://user:password@host`, which the client library leaves to its caller; a user
@@ -214,6 +226,27 @@ mod tests {
         assert_eq!(user_of_url("nats://secret@h:1"), pair("secret", None));
         assert_eq!(user_of_url("nats://h:1"), None);
         assert_eq!(percent_decoded("100%"), "100%");
+    }
+
+    #[test]
+    fn the_inbox_is_the_user_s_own() {
+        let prefix = |url: &str, user: Option<&str>, inbox: Option<&str>| {
+            inbox_prefix(&Config {
+                url: url.to_owned(),
+                user: user.map(str::to_owned),
+                inbox_prefix: inbox.map(str::to_owned),
+                ..Config::default()
+            })
+        };
+        let own = |name: &str| Some(format!("_INBOX_{name}"));
+        assert_eq!(prefix("nats://h:1", Some("worker"), None), own("worker"));
+        assert_eq!(prefix("nats://ann:p@h:1", None, None), own("ann"));
+        assert_eq!(prefix("nats://secret@h:1", None, None), None);
+        assert_eq!(prefix("nats://h:1", Some("a.b*"), None), None);
+        assert_eq!(
+            prefix("nats://h:1", Some("worker"), Some("_R")),
+            Some("_R".to_owned())
+        );
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ struct Options {
     /// PEM file with the key of the certificate.
     #[arg(long, env = "NPUFLEET_TLS_KEY")]
     tls_key: Option<PathBuf>,
-    /// First token of this worker's own reply subjects, instead of `_INBOX`.
+    /// First token of this worker's own reply subjects, instead of `_INBOX_<user>`.
     #[arg(long)]
     inbox_prefix: Option<String>,
     /// First token of every subject of the fleet.
