@@ -27,6 +27,20 @@ LOCAL = REPOSITORY / "broker" / "local.conf"
 DURABLE = REPOSITORY / "broker" / "durable.conf"
 ROLES = ("client1", "client2", "worker", "operator", "system")
 
+RELU = """<?xml version="1.0"?>
+<net name="relu" version="11"><layers>
+<layer id="0" name="x" type="Parameter" version="opset1"><data shape="?,4" element_type="f32"/>
+<output><port id="0" precision="FP32" names="x"><dim>-1</dim><dim>4</dim></port></output></layer>
+<layer id="1" name="relu" type="ReLU" version="opset1">
+<input><port id="0" precision="FP32"><dim>-1</dim><dim>4</dim></port></input>
+<output><port id="1" precision="FP32" names="y"><dim>-1</dim><dim>4</dim></port></output></layer>
+<layer id="2" name="sink" type="Result" version="opset1">
+<input><port id="0" precision="FP32"><dim>-1</dim><dim>4</dim></port></input></layer></layers>
+<edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>
+"""
+"""An OpenVINO IR without weights: y = max(x, 0) for rows of four."""
+
 FAKE_WORKER = """#!{python}
 import json, os, signal, sys
 mode = os.environ.get("FAKE_WORKER_MODE", "serve")
@@ -94,7 +108,7 @@ class Durable:
 
     @property
     def authority(self) -> Path:
-        return self.folder / "certificate.pem"
+        return self.folder / "authority.pem"
 
     async def connect(self, user: str | None, *, inbox: str | None = None, **options: Any) -> Client:
         """Connect as a role; what the server refuses later is kept in `errors[user]`."""
@@ -118,19 +132,25 @@ class Durable:
 
 
 def durable_environment(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Make a certificate and return the variables of durable.conf, and the passwords by role."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    words += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=npufleet test"]
-    subprocess.run([*words, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    """Make an authority and a certificate, and return the variables of durable.conf, and the passwords by role."""
+    _certificate(folder, "authority", "-addext", "keyUsage=critical,keyCertSign")
+    signed = ("-CA", str(folder / "authority.pem"), "-CAkey", str(folder / "authority.key"))
+    leaf = ("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1")
+    _certificate(folder, "server", *signed, *leaf)
     passwords = {role: f"pw{secrets.token_hex(12)}" for role in ROLES}
     variables = {f"NPUFLEET_{role.upper()}_PASSWORD": word for role, word in passwords.items()}
     variables |= {
-        "NPUFLEET_TLS_CERTIFICATE": f'"{certificate}"',
-        "NPUFLEET_TLS_KEY": f'"{key}"',
+        "NPUFLEET_TLS_CERTIFICATE": f'"{folder / "server.pem"}"',
+        "NPUFLEET_TLS_KEY": f'"{folder / "server.key"}"',
         "NPUFLEET_STORE": f'"{folder / "jetstream"}"',
     }
     return variables, passwords
+
+
+def _certificate(folder: Path, name: str, *more: str) -> None:
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem"), "-days", "2"]
+    subprocess.run([*words, "-subj", f"/CN=npufleet test {name}", *more], check=True, capture_output=True)
 
 
 @contextlib.asynccontextmanager

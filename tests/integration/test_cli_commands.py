@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from broker_support import source_environment
+from broker_support import RELU, source_environment
 from typer.testing import CliRunner, Result
 
 from npufleet.broker import announcement
@@ -22,19 +22,6 @@ from npufleet.cli.app import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-RELU = """<?xml version="1.0"?>
-<net name="relu" version="11"><layers>
-<layer id="0" name="x" type="Parameter" version="opset1"><data shape="?,4" element_type="f32"/>
-<output><port id="0" precision="FP32" names="x"><dim>-1</dim><dim>4</dim></port></output></layer>
-<layer id="1" name="relu" type="ReLU" version="opset1">
-<input><port id="0" precision="FP32"><dim>-1</dim><dim>4</dim></port></input>
-<output><port id="1" precision="FP32" names="y"><dim>-1</dim><dim>4</dim></port></output></layer>
-<layer id="2" name="sink" type="Result" version="opset1">
-<input><port id="0" precision="FP32"><dim>-1</dim><dim>4</dim></port></input></layer></layers>
-<edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
-<edge from-layer="1" from-port="1" to-layer="2" to-port="0"/></edges></net>
-"""
 
 
 @pytest.fixture(scope="module")

@@ -119,13 +119,14 @@ def remove(*, name: Name, version: Version = None, as_json: console.Json = False
 
 
 def _table(infos: Sequence[ModelInfo]) -> Any:
+    from rich.filesize import decimal
     from rich.table import Table
 
     table = Table("model", "version", "format", "size", "max batch", "workers", box=None, padding=(0, 2, 0, 0))
     for each in infos:
         size = sum(file.size for file in each.files)
         workers = "\n".join(_worker(worker) for worker in each.workers) or "none"
-        table.add_row(each.name, str(each.version), each.format, f"{size / 1e6:.1f} MB", str(each.max_batch), workers)
+        table.add_row(each.name, str(each.version), each.format, decimal(size), str(each.max_batch), workers)
     return table
 
 
