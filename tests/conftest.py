@@ -30,6 +30,14 @@ def native_missing() -> str | None:
     return None if _engine.native_or_none() else _engine.reason()
 
 
+def rust_worker_missing() -> str | None:
+    """Why no Rust worker can be tested here, or None."""
+    native = _engine.native_or_none()
+    if native is None:
+        return _engine.reason()
+    return None if hasattr(native, "run_worker") else "the compiled core was built without the worker"
+
+
 @pytest.fixture(params=["native", "pure"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Each way of speaking to the broker."""
@@ -52,8 +60,38 @@ def python_worker(broker: Broker) -> Iterator[WorkerProcess]:
         yield process.ready()
 
 
+@pytest.fixture(scope="session")
+def rust_broker() -> Iterator[Broker]:
+    """Another nats-server, where a Rust worker is alone."""
+    with Broker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rust_worker(rust_broker: Broker) -> Iterator[WorkerProcess]:
+    """A Rust worker; skips, with the reason, where none can run."""
+    if why := rust_worker_missing():
+        pytest.skip(why)
+    with WorkerProcess(rust_broker.url, engine="rust") as process:
+        yield process.ready()
+
+
+@pytest.fixture(params=["python", "rust"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine, serving the call subjects."""
+    request.getfixturevalue(f"{request.param}_worker")
+    return str(request.param)
+
+
 @pytest.fixture
-async def fleet(broker: Broker, python_worker: WorkerProcess, transport: str) -> AsyncIterator[AsyncFleet]:
-    """A fleet of one Python worker, over each transport."""
-    async with AsyncFleet.connect(broker.url, transport=transport) as connected:
+def served(request: pytest.FixtureRequest, engine: str) -> Broker:
+    """The broker on which the engine serves."""
+    found: Broker = request.getfixturevalue({"python": "broker", "rust": "rust_broker"}[engine])
+    return found
+
+
+@pytest.fixture
+async def fleet(served: Broker, transport: str) -> AsyncIterator[AsyncFleet]:
+    """A fleet of one worker of each engine, over each transport."""
+    async with AsyncFleet.connect(served.url, transport=transport) as connected:
         yield connected

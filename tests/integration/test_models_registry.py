@@ -49,11 +49,11 @@ def scaled(scale: float) -> np.ndarray[Any, Any]:
     return np.repeat(ROWS.sum(axis=1, keepdims=True) * scale, OUTPUTS, axis=1)
 
 
-async def test_a_model_is_served_from_add_to_remove(models: AsyncFleet, folder: Path) -> None:
+async def test_a_model_is_served_from_add_to_remove(models: AsyncFleet, folder: Path, engine: str) -> None:
     added = await models.models.add("twice", folder / "twice.xml", max_batch=8, devices=["CPU"])
     assert (added.version, added.format, added.max_batch, added.devices) == (1, "ir", 8, ("CPU",))
     assert added.ready
-    assert [(worker.state, worker.engine, worker.error) for worker in added.workers] == [("ready", "python", None)]
+    assert [(worker.state, worker.engine, worker.error) for worker in added.workers] == [("ready", engine, None)]
     assert [port.name for port in added.workers[0].inputs] == ["x"]
     for file in added.files:
         content = (folder / file.name.replace("model", "twice")).read_bytes()
@@ -117,13 +117,15 @@ async def test_map_sends_at_most_what_the_model_takes(models: AsyncFleet, folder
 
 
 @pytest.mark.parametrize("name", ["broken.xml", "hollow.onnx"])
-async def test_a_model_that_does_not_load_gives_the_workers_words(models: AsyncFleet, folder: Path, name: str) -> None:
+async def test_a_model_that_does_not_load_gives_the_workers_words(
+    models: AsyncFleet, folder: Path, engine: str, name: str
+) -> None:
     (folder / "broken.bin").touch()
-    with pytest.raises(InvalidParameterError, match=r"python worker failed: .+") as refused:
+    with pytest.raises(InvalidParameterError, match=rf"{engine} worker failed: .+") as refused:
         await models.models.add("broken", folder / name)
     assert "'broken'" in str(refused.value)
     assert await models.models.list() == []
-    assert (await models.call("echo", {"x": ROWS})).engine == "python", "the worker goes on"
+    assert (await models.call("echo", {"x": ROWS})).engine == engine, "the worker goes on"
 
 
 async def test_a_model_that_does_not_load_can_be_kept(models: AsyncFleet, folder: Path) -> None:

@@ -164,14 +164,14 @@ async def test_another_prefix_is_another_fleet(broker: Broker, python_worker: Wo
             assert (await fleet.call("echo", X)).engine == "rust"
 
 
-async def test_a_program_that_knows_only_nats_and_safetensors_can_ask(fleet: AsyncFleet) -> None:
+async def test_a_program_that_knows_only_nats_and_safetensors_can_ask(fleet: AsyncFleet, engine: str) -> None:
     plain = await nats.connect(fleet.url)
     try:
         samples = np.sin(np.arange(64.0))
         metadata = {"params": json.dumps({"norm": "ortho"})}
         request = safetensors.numpy.save({"x": samples}, metadata)
         reply = await plain.request("npu.v1.call.normal.fft", request, timeout=10)
-        assert reply.headers["Npu-Engine"] == "python"
+        assert reply.headers["Npu-Engine"] == engine
         spectrum = safetensors.numpy.load(reply.data)["y"].view(np.complex128)[..., 0]
         np.testing.assert_allclose(spectrum, np.fft.rfft(samples, norm="ortho"), atol=1e-12)
     finally:
