@@ -60,14 +60,21 @@ class Model:
     """
 
     def __init__(
-        self, settings: ModelSettings, model: openvino.Model, device: str, compiler: Callable[[Any], Any]
+        self,
+        settings: ModelSettings,
+        model: openvino.Model,
+        device: str,
+        compiler: Callable[[Any], Any],
+        *,
+        may_batch: bool = True,
     ) -> None:
         self.name, self.version, self.max_delay = settings.name, settings.version, settings.max_delay
         self.device = device
         self.inputs = tuple(_port(port) for port in model.inputs)
         self.outputs = tuple(_port(port) for port in model.outputs)
         ports = (*self.inputs, *self.outputs)
-        self.batches = bool(self.inputs) and all(port.shape and port.shape[0] is None for port in ports)
+        opened = bool(self.inputs) and all(port.shape and port.shape[0] is None for port in ports)
+        self.batches = may_batch and opened
         first = next((port.shape[0] for port in self.inputs if port.shape), 1)
         self.max_batch = settings.max_batch if first is None else first
         # An NPU takes fixed shapes only: there, one compilation for each power of two.
@@ -110,15 +117,29 @@ class Model:
             return [self._run(members[0])]
         gathered = {name: np.concatenate([member[name] for member in members]) for name in names}
         outputs = self._run(gathered)
+        rows = gathered[names[0]].shape[0]
+        if any(array.shape[:1] != (rows,) for array in outputs.values()):
+            # Cut where they are not rows, callers would get each other's values.
+            raise InternalError(f"outputs of model '{self.name}' do not have the {rows} rows of its inputs")
         bounds = np.cumsum([member[names[0]].shape[0] for member in members])[:-1]
         parts = {name: np.split(array, bounds) for name, array in outputs.items()}
         return [{name: parts[name][index] for name in parts} for index in range(len(members))]
 
-    def warm_up(self) -> None:
-        """Infer once on zeros where all dimensions but the first are fixed, so that the first caller need not wait."""
-        shapes = {port.name: (port.shape[0] or 1, *port.shape[1:]) if port.shape else () for port in self.inputs}
-        if all(None not in shape for shape in shapes.values()):
-            self._run({port.name: np.zeros(shapes[port.name], port.dtype) for port in self.inputs})  # type: ignore[arg-type]
+    def warm_up(self) -> bool:
+        """Infer once on zeros, so that the first caller need not wait; false when outputs lack the rows of the inputs.
+
+        Nothing is done where other dimensions than the first are open.
+        """
+        rows = min(2, self.max_batch) if self.batches else 1
+        shapes = {port.name: (port.shape[0] or rows, *port.shape[1:]) if port.shape else () for port in self.inputs}
+        zeros = {
+            port.name: np.zeros([size for size in shapes[port.name] if size is not None], port.dtype)
+            for port in self.inputs
+        }
+        if any(None in shape for shape in shapes.values()):
+            return True
+        outputs = self._run(zeros)
+        return not self.batches or all(array.shape[:1] == (rows,) for array in outputs.values())
 
     def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
@@ -190,8 +211,10 @@ def load(runtime: Runtime, settings: ModelSettings, files: Mapping[str, bytes]) 
             return core.compile_model(model, device, properties)
 
         try:
-            model = Model(settings, _read(core, settings, files), device, compiler)
-            model.warm_up()
+            model = Model(settings, _opened(core, settings, files), device, compiler)
+            if not model.warm_up():
+                # What looks like rows is something else: each request is inferred alone, with the model as it came.
+                model = Model(settings, _read(core, files), device, compiler, may_batch=False)
         except RuntimeError as error:
             failures.append(f"{device}: {brief(error)}")
         except InternalError as error:
@@ -201,13 +224,15 @@ def load(runtime: Runtime, settings: ModelSettings, files: Mapping[str, bytes]) 
     raise InternalError(f"model '{settings.name}' does not load: {'; '.join(failures)}")
 
 
-def _read(core: openvino.Core, settings: ModelSettings, files: Mapping[str, bytes]) -> openvino.Model:
-    def read() -> openvino.Model:
-        if "model.onnx" in files:
-            return core.read_model(files["model.onnx"])
-        return core.read_model(files["model.xml"], files["model.bin"])
+def _read(core: openvino.Core, files: Mapping[str, bytes]) -> openvino.Model:
+    if "model.onnx" in files:
+        return core.read_model(files["model.onnx"])
+    return core.read_model(files["model.xml"], files["model.bin"])
 
-    model = read()
+
+def _opened(core: openvino.Core, settings: ModelSettings, files: Mapping[str, bytes]) -> openvino.Model:
+    """Read a model and open its first dimension to 1 to max_batch rows, where it can be and is not what is asked."""
+    model = _read(core, files)
     first = [port.partial_shape[0] for port in model.inputs if len(port.partial_shape)]
     fixed = all(dimension.is_static for dimension in first)
     if fixed and max((dimension.get_length() for dimension in first), default=1) >= settings.max_batch:
@@ -216,9 +241,9 @@ def _read(core: openvino.Core, settings: ModelSettings, files: Mapping[str, byte
         _open_first(model, settings.max_batch)
     except RuntimeError:
         # It insists on the rows that it was made with.
-        return read()
+        return _read(core, files)
     opened = all(len(port.partial_shape) and port.partial_shape[0].is_dynamic for port in model.outputs)
-    return model if opened else read()
+    return model if opened else _read(core, files)
 
 
 def _open_first(model: openvino.Model, max_batch: int) -> None:
