@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::fixed::{Fixed, Lanes, Parts};
+use crate::bucket::Shop;
+use crate::fixed::{Fixed, Parts};
 use crate::flexible::Flexible;
-use crate::ladder::{Ladder, compile_first};
+use crate::ladder::{Ladder, first_bucket, mode};
 use crate::model::Backend;
 use crate::openvino::{Core, Failure, Graph, RawPort};
 use crate::settings::Settings;
@@ -12,7 +13,10 @@ use crate::{Model, ModelOptions, Port, independence};
 
 /// OpenVINO's ports in our words.
 pub(crate) fn ports(raw: &[RawPort], side: &str) -> Result<Vec<Port>, Failure> {
-    raw.iter().enumerate().map(|(index, raw)| Port::new(raw, side, index)).collect()
+    raw.iter()
+        .enumerate()
+        .map(|(index, raw)| Port::new(raw, side, index))
+        .collect()
 }
 
 /// One device that is being tried.
@@ -27,28 +31,58 @@ impl Attempt<'_> {
     /// Compiles the model in the way that its shapes allow; says in `notes` why it is not batched.
     pub(crate) fn build(&self, notes: &mut Vec<String>) -> Result<Model, Failure> {
         let open = self.inputs.iter().all(Port::first_is_open);
-        let one_row = self.inputs.iter().all(|port| port.shape.first() == Some(&Some(1)));
+        let one_row = self
+            .inputs
+            .iter()
+            .all(|port| port.shape.first() == Some(&Some(1)));
         let rest_fixed = self.inputs.iter().all(|port| port.with_rows(1).is_some());
         if rest_fixed && (open || (one_row && self.options.max_batch > 1)) {
             match self.by_rows() {
                 Ok(model) => return Ok(model),
                 // Also the common case of a model that was saved for one row and stays so.
-                Err(failure) => notes.push(format!("{}: not batched: {}", self.settings.device, failure.text)),
+                Err(failure) => notes.push(format!(
+                    "{}: not batched: {}",
+                    self.settings.device, failure.text
+                )),
             }
-            return if open { self.flexible(false) } else { self.whole() };
+            return if open {
+                self.flexible(false)
+            } else {
+                self.whole()
+            };
         }
-        let all_fixed = self.inputs.iter().all(|port| port.shape.iter().all(Option::is_some));
-        if all_fixed { self.whole() } else { self.flexible(open) }
+        let all_fixed = self
+            .inputs
+            .iter()
+            .all(|port| port.shape.iter().all(Option::is_some));
+        if all_fixed {
+            self.whole()
+        } else {
+            self.flexible(open)
+        }
     }
 
     fn read(&self) -> Result<Graph, Failure> {
         self.core.read(&self.options.path)
     }
 
+    fn shop(&self, outputs: usize) -> Shop<'_> {
+        Shop {
+            core: self.core,
+            settings: &self.settings,
+            ports: (self.inputs.len(), outputs),
+        }
+    }
+
     /// Static shapes for several row counts; requests are joined.
     fn by_rows(&self) -> Result<Model, Failure> {
-        let mut graph = self.read()?;
-        let ladder = Ladder::climb(self.core, &mut graph, &self.settings, self.options, self.inputs)?;
+        let outputs = self.read()?.outputs()?.len();
+        let ladder = Ladder::climb(
+            self.shop(outputs),
+            &|| self.read(),
+            self.options,
+            self.inputs,
+        )?;
         let rowed = |ports: &[Port]| -> Vec<Port> {
             let mut ports = ports.to_vec();
             ports.iter_mut().for_each(|port| port.shape[0] = None);
@@ -59,7 +93,11 @@ impl Attempt<'_> {
             inputs: rowed(self.inputs),
             output_shapes: static_shapes(&ladder.outputs)?,
             outputs: rowed(&ladder.outputs),
-            input_shapes: self.inputs.iter().filter_map(|port| port.with_rows(1)).collect(),
+            input_shapes: self
+                .inputs
+                .iter()
+                .filter_map(|port| port.with_rows(1))
+                .collect(),
             by_rows: true,
             buckets: ladder.buckets,
             max_batch: self.options.max_batch,
@@ -75,7 +113,13 @@ impl Attempt<'_> {
         if !independent {
             return Err(Failure::new("its rows depend on each other"));
         }
-        Ok(self.model(fixed.inputs.clone(), fixed.outputs.clone(), self.options.max_batch, true, Backend::Fixed(fixed)))
+        Ok(self.model(
+            fixed.inputs.clone(),
+            fixed.outputs.clone(),
+            self.options.max_batch,
+            true,
+            Backend::Fixed(fixed),
+        ))
     }
 
     /// Static shapes as they are; every request is an inference of its own.
@@ -85,7 +129,7 @@ impl Attempt<'_> {
         if outputs.iter().any(|port| port.shape.contains(&None)) {
             return self.flexible(false);
         }
-        let (bucket, _) = compile_first(self.core, &graph, &self.settings, self.options, (self.inputs.len(), outputs.len()))?;
+        let (bucket, _) = first_bucket(self.shop(outputs.len()), &|| self.read(), self.options)?;
         let fixed = Fixed::new(Parts {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
@@ -97,28 +141,49 @@ impl Attempt<'_> {
             max_batch: 1,
         })
         .map_err(|error| Failure::new(error.message))?;
-        let rows = self.inputs.iter().find_map(|port| port.shape.first().copied().flatten());
-        Ok(self.model(self.inputs.to_vec(), outputs, rows.unwrap_or(1), false, Backend::Fixed(fixed)))
+        let rows = self
+            .inputs
+            .iter()
+            .find_map(|port| port.shape.first().copied().flatten());
+        Ok(self.model(
+            self.inputs.to_vec(),
+            outputs,
+            rows.unwrap_or(1),
+            false,
+            Backend::Fixed(fixed),
+        ))
     }
 
     /// Dynamic shapes; requests are joined if `joins`.
     fn flexible(&self, joins: bool) -> Result<Model, Failure> {
         let graph = self.read()?;
         let outputs = ports(&graph.outputs()?, "output")?;
-        let threads = (self.options.threads > 0).then_some(self.options.threads);
-        let compiled = self.core.compile(&graph, &self.settings.device, &self.settings.properties(threads))?;
-        let request = compiled.request(self.inputs.len(), outputs.len())?;
         let flexible = Flexible {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
             outputs: outputs.clone(),
-            lanes: Lanes::new(vec![request]),
+            lanes: self
+                .shop(outputs.len())
+                .lanes(graph, mode(self.options, false))?,
         };
         let joins = joins && outputs.iter().all(Port::first_is_open);
-        Ok(self.model(self.inputs.to_vec(), outputs, self.options.max_batch, joins, Backend::Flexible(flexible)))
+        Ok(self.model(
+            self.inputs.to_vec(),
+            outputs,
+            self.options.max_batch,
+            joins,
+            Backend::Flexible(flexible),
+        ))
     }
 
-    fn model(&self, inputs: Vec<Port>, outputs: Vec<Port>, max_batch: usize, joins: bool, backend: Backend) -> Model {
+    fn model(
+        &self,
+        inputs: Vec<Port>,
+        outputs: Vec<Port>,
+        max_batch: usize,
+        joins: bool,
+        backend: Backend,
+    ) -> Model {
         Model {
             device: self.settings.device.clone(),
             notes: Vec::new(),

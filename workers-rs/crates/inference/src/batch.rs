@@ -14,7 +14,10 @@ impl<'a> Member<'a> {
     /// The bytes of an input.
     pub(crate) fn data(&self, name: &str) -> Result<&'a [u8]> {
         let tensor = self.frame.tensor(name).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidShape, format!("tensor '{name}' is missing"))
+            Error::new(
+                ErrorKind::InvalidShape,
+                format!("tensor '{name}' is missing"),
+            )
         })?;
         Ok(tensor.data)
     }
@@ -29,7 +32,11 @@ pub(crate) trait Run {
 /// Runs members together, and by halves when that fails, so that only those fail that fail alone.
 ///
 /// A lost device fails them all at once: trying again on it would only take time from the other engine.
-pub(crate) fn run_split(runner: &impl Run, members: &[Member<'_>], replies: &mut Vec<Result<Bytes>>) {
+pub(crate) fn run_split(
+    runner: &impl Run,
+    members: &[Member<'_>],
+    replies: &mut Vec<Result<Bytes>>,
+) {
     match runner.run(members) {
         Ok(frames) => replies.extend(frames.into_iter().map(Ok)),
         Err(error) if members.len() <= 1 || error.kind == ErrorKind::DeviceLost => {
@@ -76,7 +83,12 @@ mod tests {
         values
             .iter()
             .map(|value| {
-                let x = Output { name: "x", dtype: Dtype::U8, shape: &[1], data: &[*value] };
+                let x = Output {
+                    name: "x",
+                    dtype: Dtype::U8,
+                    shape: &[1],
+                    data: &[*value],
+                };
                 Frame::decode(encode(&[x], &serde_json::Map::new()).unwrap()).unwrap()
             })
             .collect()
@@ -84,8 +96,14 @@ mod tests {
 
     fn run(kind: ErrorKind, values: &[u8]) -> (Vec<Result<Bytes>>, Vec<usize>) {
         let frames = frames(values);
-        let members: Vec<_> = frames.iter().map(|frame| Member { frame, rows: 1 }).collect();
-        let runner = Picky { kind, batches: RefCell::default() };
+        let members: Vec<_> = frames
+            .iter()
+            .map(|frame| Member { frame, rows: 1 })
+            .collect();
+        let runner = Picky {
+            kind,
+            batches: RefCell::default(),
+        };
         let mut replies = Vec::new();
         run_split(&runner, &members, &mut replies);
         (replies, runner.batches.into_inner())
@@ -94,7 +112,10 @@ mod tests {
     #[test]
     fn only_the_bad_one_fails() {
         let (replies, batches) = run(ErrorKind::Internal, &[1, 2, 13, 4, 5]);
-        let kinds: Vec<_> = replies.iter().map(|reply| reply.as_ref().map(|bytes| bytes[0])).collect();
+        let kinds: Vec<_> = replies
+            .iter()
+            .map(|reply| reply.as_ref().map(|bytes| bytes[0]))
+            .collect();
         assert_eq!(kinds[0], Ok(1));
         assert_eq!(kinds[1], Ok(2));
         assert_eq!(kinds[2].clone().unwrap_err().message, "thirteen");
@@ -105,7 +126,11 @@ mod tests {
     #[test]
     fn a_lost_device_is_not_tried_again() {
         let (replies, batches) = run(ErrorKind::DeviceLost, &[1, 13, 3, 4]);
-        assert!(replies.iter().all(|reply| reply.as_ref().unwrap_err().kind == ErrorKind::DeviceLost));
+        assert!(
+            replies
+                .iter()
+                .all(|reply| reply.as_ref().unwrap_err().kind == ErrorKind::DeviceLost)
+        );
         assert_eq!((replies.len(), batches), (4, vec![4]));
     }
 }

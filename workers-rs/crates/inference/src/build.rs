@@ -19,7 +19,9 @@ pub(crate) fn model(
 ) -> Result<Model> {
     let invalid = |text: String| Error::new(ErrorKind::InvalidParameter, text);
     if options.devices.is_empty() {
-        return Err(invalid("devices is empty; allowed: NPU, GPU, CPU".to_owned()));
+        return Err(invalid(
+            "devices is empty; allowed: NPU, GPU, CPU".to_owned(),
+        ));
     }
     if options.max_batch == 0 {
         return Err(invalid("max_batch is 0; allowed: 1 or more".to_owned()));
@@ -56,7 +58,11 @@ pub(crate) fn model(
         Some(_) => Failure::new(notes.join("; ")).into_load_error(),
         None => Error::new(
             ErrorKind::Unavailable,
-            format!("no device of {} is present: {}", options.devices.join(", "), notes.join("; ")),
+            format!(
+                "no device of {} is present: {}",
+                options.devices.join(", "),
+                notes.join("; ")
+            ),
         ),
     })
 }

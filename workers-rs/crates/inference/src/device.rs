@@ -27,7 +27,9 @@ pub(crate) fn list(core: &Core, library: &Path) -> Vec<Device> {
     NAMES
         .into_iter()
         .map(|name| {
-            let present = available.as_ref().is_ok_and(|all| matching(all, name).is_some());
+            let present = available
+                .as_ref()
+                .is_ok_and(|all| matching(all, name).is_some());
             if present {
                 return Device {
                     name: name.to_owned(),
@@ -55,7 +57,12 @@ pub(crate) fn list(core: &Core, library: &Path) -> Vec<Device> {
 pub(crate) fn matching<'a>(available: &'a [String], name: &str) -> Option<&'a str> {
     available
         .iter()
-        .find(|listed| *listed == name || listed.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+        .find(|listed| {
+            *listed == name
+                || listed
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        })
         .map(String::as_str)
 }
 
@@ -69,11 +76,20 @@ fn without_folder(text: &str, library: &Path) -> String {
 
 fn reason(core: &Core, name: &str, dev: &Path) -> String {
     let nodes = match name {
-        "NPU" => Some(("accel", "accel", "no NPU, or its kernel driver (intel_vpu) is not loaded")),
-        "GPU" => Some(("dri", "renderD", "no GPU, or its kernel driver is not loaded")),
+        "NPU" => Some((
+            "accel",
+            "accel",
+            "no NPU, or its kernel driver (intel_vpu) is not loaded",
+        )),
+        "GPU" => Some((
+            "dri",
+            "renderD",
+            "no GPU, or its kernel driver is not loaded",
+        )),
         _ => None,
     };
-    let node = nodes.and_then(|(folder, prefix, absent)| node_reason(&dev.join(folder), prefix, absent));
+    let node =
+        nodes.and_then(|(folder, prefix, absent)| node_reason(&dev.join(folder), prefix, absent));
     // The NPU plugin answers with an empty list where there is no NPU; the GPU plugin does not even load.
     let plugin = match core.property(name, "AVAILABLE_DEVICES") {
         Ok(_) => None,
@@ -82,7 +98,9 @@ fn reason(core: &Core, name: &str, dev: &Path) -> String {
     match (node, plugin) {
         (Some(node), Some(plugin)) => format!("{node}; {plugin}"),
         (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => format!("OpenVINO's {name} plugin finds no device; is its user-mode driver installed?"),
+        (None, None) => {
+            format!("OpenVINO's {name} plugin finds no device; is its user-mode driver installed?")
+        }
     }
 }
 
@@ -127,7 +145,10 @@ mod tests {
         let folder = dev.join("accel");
         fs::create_dir_all(&folder).unwrap();
         let absent = node_reason(&folder, "accel", "no driver").unwrap();
-        assert!(absent.starts_with("no ") && absent.ends_with("accel/accel* (no driver)"), "{absent}");
+        assert!(
+            absent.starts_with("no ") && absent.ends_with("accel/accel* (no driver)"),
+            "{absent}"
+        );
         fs::write(folder.join("accel0"), b"").unwrap();
         assert_eq!(node_reason(&folder, "accel", "no driver"), None);
         // A folder cannot be opened for writing, whoever asks.

@@ -1,43 +1,16 @@
 //! Execution with static shapes: a model compiled for a few row counts.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use npufleet_wire::Result;
-use parking_lot::Mutex;
 
 use crate::Port;
 use crate::batch::{Member, Run};
+use crate::lane::Lanes;
 use crate::openvino::{Failure, Request};
 use crate::plan::Plan;
 use crate::reply::Template;
-
-/// Requests that run side by side, one per thread that infers at the same time.
-pub(crate) struct Lanes {
-    requests: Vec<Mutex<Request>>,
-    next: AtomicUsize,
-}
-
-impl Lanes {
-    pub(crate) fn new(requests: Vec<Request>) -> Self {
-        Self {
-            requests: requests.into_iter().map(Mutex::new).collect(),
-            next: AtomicUsize::new(0),
-        }
-    }
-
-    /// Runs `work` with a free request, or waits for one.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Request) -> R) -> R {
-        for request in &self.requests {
-            if let Some(mut request) = request.try_lock() {
-                return work(&mut request);
-            }
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.requests.len();
-        work(&mut self.requests[turn].lock())
-    }
-}
 
 /// The model compiled for one row count.
 pub(crate) struct Bucket {
@@ -95,7 +68,11 @@ impl Fixed {
                 .collect()
         };
         let most = if parts.by_rows { parts.max_batch } else { 1 };
-        let costs: Vec<_> = parts.buckets.iter().map(|bucket| (bucket.rows, bucket.cost)).collect();
+        let costs: Vec<_> = parts
+            .buckets
+            .iter()
+            .map(|bucket| (bucket.rows, bucket.cost))
+            .collect();
         let fixed = Self {
             input_bytes: bytes(&parts.inputs, &parts.input_shapes),
             output_bytes: bytes(&parts.outputs, &parts.output_shapes),
@@ -119,7 +96,9 @@ impl Fixed {
             .iter()
             .map(|shape| {
                 let mut shape = shape.clone();
-                if self.by_rows && let Some(first) = shape.first_mut() {
+                if self.by_rows
+                    && let Some(first) = shape.first_mut()
+                {
                     *first = rows;
                 }
                 shape

@@ -5,7 +5,7 @@ use npufleet_wire::{Error, ErrorKind, Result};
 
 use crate::Port;
 use crate::batch::{Member, Run};
-use crate::fixed::Lanes;
+use crate::lane::Lanes;
 use crate::openvino::{Failure, Request};
 use crate::reply::Template;
 
@@ -27,7 +27,9 @@ impl Flexible {
                 .tensor(&port.name)
                 .map(|tensor| tensor.shape.clone())
                 .unwrap_or_default();
-            if members.len() > 1 && let Some(first) = shape.first_mut() {
+            if members.len() > 1
+                && let Some(first) = shape.first_mut()
+            {
                 *first = rows;
             }
             let tensor = request.input(index);
@@ -38,7 +40,10 @@ impl Flexible {
             for member in members {
                 let data = member.data(&port.name)?;
                 if at + data.len() > tensor.length() {
-                    let text = format!("tensor '{}' does not fit with the others of its batch", port.name);
+                    let text = format!(
+                        "tensor '{}' does not fit with the others of its batch",
+                        port.name
+                    );
                     return Err(Error::new(ErrorKind::Internal, text));
                 }
                 tensor.write(at, data);
@@ -55,7 +60,8 @@ impl Flexible {
             .map(|index| request.output(index).shape().map_err(wrong))
             .collect::<Result<Vec<_>>>()?;
         let joined = members.len() > 1;
-        if joined && let Some(index) = shapes.iter().position(|shape| shape.first() != Some(&rows)) {
+        if joined && let Some(index) = shapes.iter().position(|shape| shape.first() != Some(&rows))
+        {
             // The members then run alone, where any output shape will do.
             return Err(wrong(Failure::new(format!(
                 "output '{}' has shape {:?} for {rows} rows",
@@ -73,7 +79,11 @@ impl Flexible {
                 let template = Template::new(&self.outputs, &own)?;
                 let mut reply = template.start();
                 for (index, range) in template.ranges.iter().enumerate() {
-                    let at = if joined { range.len() / member.rows * from } else { 0 };
+                    let at = if joined {
+                        range.len() / member.rows * from
+                    } else {
+                        0
+                    };
                     let tensor = request.output(index);
                     if at + range.len() > tensor.length() {
                         let text = format!("output '{}' is too short", self.outputs[index].name);

@@ -5,15 +5,17 @@
 //! - `openvino`: safe handles over OpenVINO's C library, found and loaded at run time; the only unsafe code.
 //! - [`Runtime`]: the library and its one core; lists every [`Device`], absent ones with the reason.
 //! - [`ModelOptions`]: what to compile and how; `settings` turns it into OpenVINO's properties.
-//! - `build` chooses the device, `attempt` tries one, `ladder` measures row buckets and threads, `plan` uses them;
-//!   `independence` finds out whether rows may be joined at all.
-//! - `fixed` and `flexible`: execution with static shapes (buckets of rows) and with dynamic ones.
+//! - `build` chooses the device, `attempt` tries one; `ladder` and `bucket` compile it for several row counts and
+//!   measure them; `independence` finds out whether rows may be joined at all, `quiet` whether inferences can fail.
+//! - `fixed` and `flexible`: execution with static shapes (buckets of rows, used as
+//!   `plan` says) and with dynamic ones, on requests that run side by side (`lane`).
 //! - [`Model`]: checks frames (`check`), joins and splits them (`batch`), and answers with frames (`reply`).
 //!
 //! Inference is synchronous on the calling thread: callers bring the threads, so no callback is ever registered.
 
 mod attempt;
 mod batch;
+mod bucket;
 mod build;
 mod check;
 mod device;
@@ -21,12 +23,17 @@ mod fixed;
 mod flexible;
 mod independence;
 mod ladder;
+mod lane;
 mod model;
-#[allow(unsafe_code, reason = "calls OpenVINO's C library; every block states why it is sound")]
+#[allow(
+    unsafe_code,
+    reason = "calls OpenVINO's C library; every block states why it is sound"
+)]
 mod openvino;
 mod options;
 mod plan;
 mod port;
+mod quiet;
 mod reply;
 mod runtime;
 mod settings;

@@ -50,13 +50,21 @@ impl Port {
     /// The shape with `rows` in place of the first dimension, if every other one is fixed.
     pub(crate) fn with_rows(&self, rows: usize) -> Option<Vec<usize>> {
         let rest = self.shape.get(1..)?;
-        std::iter::once(Some(rows)).chain(rest.iter().copied()).collect()
+        std::iter::once(Some(rows))
+            .chain(rest.iter().copied())
+            .collect()
     }
 }
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}{}", self.name, self.dtype.numpy(), shape_text(&self.shape))
+        write!(
+            f,
+            "{}: {}{}",
+            self.name,
+            self.dtype.numpy(),
+            shape_text(&self.shape)
+        )
     }
 }
 

@@ -36,7 +36,9 @@ impl Runtime {
     pub fn load(library: Option<&Path>) -> Result<Self> {
         let named = match library {
             Some(path) => Some(path.to_owned()),
-            None => env::var_os(LIBRARY).filter(|value| !value.is_empty()).map(PathBuf::from),
+            None => env::var_os(LIBRARY)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from),
         };
         let mut loaded = LOADED.lock();
         if let Some(runtime) = loaded.as_ref() {
@@ -56,8 +58,12 @@ impl Runtime {
             Some(path) => path,
             None => openvino::find().map_err(|folders| not_found(&folders))?,
         };
-        let runtime = Self::open(library)
-            .map_err(|failure| Error::new(ErrorKind::Unavailable, format!("no OpenVINO: {}", failure.text)))?;
+        let runtime = Self::open(library).map_err(|failure| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("no OpenVINO: {}", failure.text),
+            )
+        })?;
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -99,7 +105,10 @@ impl Runtime {
 }
 
 fn not_found(folders: &[PathBuf]) -> Error {
-    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let folders: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
     Error::new(
         ErrorKind::Unavailable,
         format!(

@@ -7,6 +7,15 @@ use std::path::{Path, PathBuf};
 use crate::ModelOptions;
 use crate::openvino::Failure;
 
+/// How many threads an inference on the CPU gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// So many of OpenVINO's.
+    Count(usize),
+    /// The calling one, and OpenVINO's as helpers for large nodes.
+    Caller,
+}
+
 /// Compile properties of one device, but for the number of threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -17,7 +26,11 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The settings that `options` ask for on `device`; creates the cache folder.
-    pub(crate) fn new(options: &ModelOptions, device: &str, version: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        options: &ModelOptions,
+        device: &str,
+        version: &str,
+    ) -> Result<Self, Failure> {
         let cache = options
             .cache_dir
             .as_deref()
@@ -30,14 +43,21 @@ impl Settings {
         })
     }
 
-    /// Key and value pairs; `threads` of `None` leaves the number to OpenVINO.
-    pub(crate) fn properties(&self, threads: Option<usize>) -> Vec<(&'static str, String)> {
-        let mut pairs = vec![("PERFORMANCE_HINT", "LATENCY".to_owned())];
+    /// Key and value pairs; `threads` matters on the CPU only.
+    pub(crate) fn properties(&self, threads: Threads) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
         if self.is_cpu() {
             // Several workers, and several threads of one, would be pinned to the same cores.
             pairs.push(("ENABLE_CPU_PINNING", "NO".to_owned()));
-            if let Some(threads) = threads {
-                pairs.push(("INFERENCE_NUM_THREADS", threads.to_string()));
+        }
+        match threads {
+            Threads::Caller if self.is_cpu() => pairs.push(("NUM_STREAMS", "0".to_owned())),
+            Threads::Count(count) if self.is_cpu() => {
+                pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()));
+                pairs.push(("INFERENCE_NUM_THREADS", count.to_string()));
+            }
+            Threads::Caller | Threads::Count(_) => {
+                pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()))
             }
         }
         if let Some(precision) = &self.precision {
@@ -63,7 +83,13 @@ impl Settings {
 fn cache_folder(root: &Path, device: &str, version: &str) -> Result<PathBuf, Failure> {
     let key: String = format!("{version}-{device}-{}", instruction_set())
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     let folder = root.join(key);
     // Compiled models are code: only their owner may write them.
@@ -99,10 +125,14 @@ mod tests {
             precision: Some("f16".to_owned()),
             ..ModelOptions::new("model.xml")
         };
-        let cpu = Settings::new(&options, "CPU", "1").unwrap().properties(Some(2));
+        let cpu = Settings::new(&options, "CPU", "1")
+            .unwrap()
+            .properties(Threads::Count(2));
         assert!(cpu.contains(&("INFERENCE_NUM_THREADS", "2".to_owned())));
         assert!(cpu.contains(&("INFERENCE_PRECISION_HINT", "f16".to_owned())));
-        let npu = Settings::new(&options, "NPU", "1").unwrap().properties(Some(2));
+        let npu = Settings::new(&options, "NPU", "1")
+            .unwrap()
+            .properties(Threads::Count(2));
         assert!(npu.iter().all(|(key, _)| *key != "INFERENCE_NUM_THREADS"));
     }
 

@@ -9,7 +9,7 @@ use openvino_sys::{
 };
 
 use super::failure::{c_text, check, take_text};
-use super::{Core, Failure, Request};
+use super::{Call, Core, Failure, Request};
 
 /// A compiled model; clones share it, and requests keep it alive.
 #[derive(Clone)]
@@ -44,11 +44,16 @@ impl Compiled {
     }
 
     /// A new request with the numbers of inputs and outputs that the model has.
-    pub(crate) fn request(&self, inputs: usize, outputs: usize) -> Result<Request, Failure> {
+    pub(crate) fn request(
+        &self,
+        inputs: usize,
+        outputs: usize,
+        call: Call,
+    ) -> Result<Request, Failure> {
         let mut request = ptr::null_mut();
         // SAFETY: the model lives as long as `self`; `request` is valid for one write.
         check(unsafe { ov_compiled_model_create_infer_request(self.0.model, &raw mut request) })?;
-        Request::new(request, self.clone(), inputs, outputs)
+        Request::new(request, self.clone(), inputs, outputs, call)
     }
 }
 

@@ -4,9 +4,10 @@ use std::ptr;
 
 use openvino_sys::{
     ov_model_const_input_by_index, ov_model_const_output_by_index, ov_model_free,
-    ov_model_inputs_size, ov_model_outputs_size, ov_model_reshape_by_port_indexes, ov_model_t,
-    ov_output_const_port_free, ov_output_const_port_t, ov_partial_shape_t, ov_port_get_any_name,
-    ov_port_get_element_type, ov_port_get_partial_shape, ov_rank_t,
+    ov_model_inputs_size, ov_model_is_dynamic, ov_model_outputs_size,
+    ov_model_reshape_by_port_indexes, ov_model_t, ov_output_const_port_free,
+    ov_output_const_port_t, ov_partial_shape_t, ov_port_get_any_name, ov_port_get_element_type,
+    ov_port_get_partial_shape, ov_rank_t,
 };
 
 use super::Failure;
@@ -50,9 +51,7 @@ impl Graph {
             .map(|index| {
                 let mut port = ptr::null_mut();
                 // SAFETY: `index` is below the count; `port` is valid for one write.
-                check(unsafe {
-                    ov_model_const_input_by_index(self.model, index, &raw mut port)
-                })?;
+                check(unsafe { ov_model_const_input_by_index(self.model, index, &raw mut port) })?;
                 // SAFETY: OpenVINO gave the port to the caller; it is freed there, once.
                 unsafe { take_port(port) }
             })
@@ -68,13 +67,17 @@ impl Graph {
             .map(|index| {
                 let mut port = ptr::null_mut();
                 // SAFETY: `index` is below the count; `port` is valid for one write.
-                check(unsafe {
-                    ov_model_const_output_by_index(self.model, index, &raw mut port)
-                })?;
+                check(unsafe { ov_model_const_output_by_index(self.model, index, &raw mut port) })?;
                 // SAFETY: OpenVINO gave the port to the caller; it is freed there, once.
                 unsafe { take_port(port) }
             })
             .collect()
+    }
+
+    /// Whether any shape, of a port or inside, is known only when it runs.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        // SAFETY: the model lives as long as `self`.
+        unsafe { ov_model_is_dynamic(self.model) }
     }
 
     /// Gives every input a new shape; the outputs follow, or it fails.

@@ -6,13 +6,14 @@
 //! - `graph`: a model as read, before it is compiled.
 //! - `compiled`: a model on a device.
 //! - `request`: one inference at a time, with the tensors that it owns.
-//! - `tensor`: memory that belongs to a request.
+//! - `tensor`: memory that belongs to a request; `profile`: what ran in it.
 
 mod compiled;
 mod core;
 mod failure;
 mod graph;
 mod library;
+mod profile;
 mod request;
 mod shape;
 mod tensor;
@@ -22,4 +23,4 @@ pub(crate) use core::Core;
 pub(crate) use failure::Failure;
 pub(crate) use graph::{Graph, RawPort};
 pub(crate) use library::{find, load};
-pub(crate) use request::Request;
+pub(crate) use request::{Call, Request};

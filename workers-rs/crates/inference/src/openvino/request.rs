@@ -1,15 +1,27 @@
 //! One inference at a time, with the tensors that belong to it.
 
+use std::collections::BTreeSet;
 use std::ptr;
 
 use openvino_sys::{
     ov_infer_request_free, ov_infer_request_get_input_tensor_by_index,
-    ov_infer_request_get_output_tensor_by_index, ov_infer_request_infer, ov_infer_request_t,
+    ov_infer_request_get_output_tensor_by_index, ov_infer_request_infer,
+    ov_infer_request_start_async, ov_infer_request_t, ov_infer_request_wait,
 };
 
 use super::failure::check;
+use super::profile::node_types;
 use super::tensor::Tensor;
 use super::{Compiled, Failure};
+
+/// How a request runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// On the calling thread.
+    Direct,
+    /// Handed to a thread of OpenVINO's and awaited.
+    Queued,
+}
 
 /// An infer request. Its own tensors are written in place, which is the way without further copies on every device.
 pub(crate) struct Request {
@@ -18,6 +30,7 @@ pub(crate) struct Request {
     /// Filled by the first inference: before it, the shapes of a flexible model's outputs are open.
     outputs: Vec<Tensor>,
     output_count: usize,
+    call: Call,
     request: Handle,
 }
 
@@ -43,6 +56,7 @@ impl Request {
         model: Compiled,
         inputs: usize,
         outputs: usize,
+        call: Call,
     ) -> Result<Self, Failure> {
         let handle = Handle {
             request,
@@ -62,6 +76,7 @@ impl Request {
             inputs,
             outputs: Vec::with_capacity(outputs),
             output_count: outputs,
+            call,
             request: handle,
         })
     }
@@ -76,10 +91,9 @@ impl Request {
         &self.outputs[index]
     }
 
-    /// Runs the model on the calling thread and waits for the end. Outputs keep their shapes.
+    /// Runs the model and waits for the end. Outputs keep their shapes.
     pub(crate) fn infer(&mut self) -> Result<(), Failure> {
-        // SAFETY: the request is valid, and `&mut self` keeps every other use away while it runs.
-        check(unsafe { ov_infer_request_infer(self.request.request) })?;
+        self.run()?;
         if self.outputs.len() < self.output_count {
             return self.fetch_outputs();
         }
@@ -91,9 +105,27 @@ impl Request {
 
     /// As `infer`, for a model whose outputs may have new shapes each time.
     pub(crate) fn infer_flexible(&mut self) -> Result<(), Failure> {
-        // SAFETY: as in `infer`.
-        check(unsafe { ov_infer_request_infer(self.request.request) })?;
+        self.run()?;
         self.fetch_outputs()
+    }
+
+    /// Node types of the last inference, where the model was compiled with `PERF_COUNT`.
+    pub(crate) fn node_types(&mut self) -> Result<BTreeSet<String>, Failure> {
+        node_types(self.request.request)
+    }
+
+    fn run(&mut self) -> Result<(), Failure> {
+        let request = self.request.request;
+        match self.call {
+            // SAFETY: the request is valid, and `&mut self` keeps every other use away while it runs.
+            Call::Direct => check(unsafe { ov_infer_request_infer(request) }),
+            Call::Queued => {
+                // SAFETY: as above; the wait below ends before `&mut self` does.
+                check(unsafe { ov_infer_request_start_async(request) })?;
+                // SAFETY: as above.
+                check(unsafe { ov_infer_request_wait(request) })
+            }
+        }
     }
 
     fn fetch_outputs(&mut self) -> Result<(), Failure> {

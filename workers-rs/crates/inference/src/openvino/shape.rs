@@ -78,7 +78,10 @@ pub(super) fn partial_dims_of(shape: &[Option<usize>]) -> Result<Vec<ov_dimensio
         .map(|dim| match dim {
             None => Ok(ov_dimension_t { min: -1, max: -1 }),
             Some(size) => i64::try_from(*size)
-                .map(|size| ov_dimension_t { min: size, max: size })
+                .map(|size| ov_dimension_t {
+                    min: size,
+                    max: size,
+                })
                 .map_err(|_| Failure::new(format!("dimension {size} is too large"))),
         })
         .collect()

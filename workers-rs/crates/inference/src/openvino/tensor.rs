@@ -73,6 +73,14 @@ impl Tensor {
         }
     }
 
+    /// Fills it with zeros.
+    pub(crate) fn clear(&mut self) {
+        if self.length > 0 {
+            // SAFETY: the tensor holds so many bytes, and `&mut self` is their only user.
+            unsafe { ptr::write_bytes(self.data, 0, self.length) };
+        }
+    }
+
     /// Copies bytes out, starting at byte `at`.
     ///
     /// # Panics
