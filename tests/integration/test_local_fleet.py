@@ -9,7 +9,9 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 from broker_support import alive, fake_worker, proc, until
 from nats.aio.client import Client
 
@@ -254,3 +256,22 @@ async def test_cancelling_the_start_stops_what_was_started(tmp_path: Path, monke
         await starting
     assert not any(alive(event["pid"]) for event in events if event["event"] == "started")
     assert left_behind(tmp_path) == []
+
+
+async def test_without_the_extension_python_serves_the_calls_and_a_note_says_so() -> None:
+    async with await LocalFleet.start(environment={"NPUFLEET_NATIVE": "off"}) as fleet:
+        assert list(fleet.pids) == ["broker", "python"]
+        assert fleet.notes == [
+            "no Rust worker: NPUFLEET_NATIVE is 'off'; the Python worker serves the call subjects too"
+        ]
+        client = await connect(fleet.url)
+        answer = await client.request("npu.v1.call.normal.echo", safetensors.numpy.save({"x": np.arange(3)}), timeout=5)
+        assert safetensors.numpy.load(answer.data)["x"].tolist() == [0, 1, 2]
+        assert answer.headers is not None
+        assert answer.headers["Npu-Engine"] == "python"
+        await client.close()
+
+
+async def test_a_rust_worker_alone_cannot_be_replaced() -> None:
+    with pytest.raises(UnavailableError, match="no Rust worker can run: NPUFLEET_NATIVE is 'off'"):
+        await LocalFleet.start(["rust"], environment={"NPUFLEET_NATIVE": "off"})

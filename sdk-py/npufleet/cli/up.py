@@ -121,6 +121,8 @@ class _Status:
                     self._line("note", note)
                 self._line("fleet", f"ready; for programs: export NPUFLEET_URL={url}")
                 self._line("fleet", "other npufleet commands find it by themselves; Ctrl-C stops it")
+            case {"event": "devices", "child": child, "devices": devices}:
+                self._line(child, f"models run on {_devices(devices)}")
             case {"event": "model", "child": child}:
                 why = f": {event['error']}" if event.get("error") else ""
                 self._line(child, f"model {event.get('name')} version {event.get('version')} {event.get('state')}{why}")

@@ -1,0 +1,94 @@
+"""Real workers and the real SDK under durable.conf: the permissions leave nothing out that they need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from broker_support import RELU, Durable, durable, source_environment
+
+from npufleet.broker import workers
+from npufleet.fleet import AsyncFleet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@contextlib.asynccontextmanager
+async def worker(broker: Durable, engine: str) -> AsyncIterator[list[str]]:
+    """Run a worker as the user `worker` and give what it logs."""
+    environment = source_environment(
+        NPUFLEET_URL=broker.url,
+        NPUFLEET_USER="worker",
+        NPUFLEET_PASSWORD=broker.passwords["worker"],
+        NPUFLEET_TLS_CA=str(broker.authority),
+    )
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    command = workers.command(engine, {}, 5.0, primary=False)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
+    log: list[str] = []
+    assert process.stdout is not None
+    reading = asyncio.create_task(collect(process.stderr, log))
+    try:
+        async with asyncio.timeout(40):
+            while True:
+                line = await process.stdout.readline()
+                assert line, log
+                if json.loads(line)["event"] == "ready":
+                    break
+        rest = asyncio.create_task(collect(process.stdout, []))
+        yield log
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 20)
+        await reading
+    await rest
+    assert process.returncode == 0, log
+
+
+async def collect(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
+    assert stream is not None
+    async for line in stream:
+        lines.append(line.decode())  # noqa: PERF401  read while it grows
+
+
+def fleet(broker: Durable, user: str, transport: str | None = "pure") -> Any:
+    return AsyncFleet.connect(
+        broker.url, user=user, password=broker.passwords[user], tls_ca=broker.authority, transport=transport
+    )
+
+
+@pytest.mark.parametrize("engine", ["rust", "python"])
+async def test_a_fleet_with_roles_does_real_work(engine: str, tmp_path: Path) -> None:
+    if engine == "rust" and (missing := workers.why_no_rust()) is not None:
+        pytest.skip(f"no Rust worker here: {missing}")
+    (tmp_path / "relu.xml").write_text(RELU)
+    (tmp_path / "relu.bin").write_bytes(b"")
+    async with durable(tmp_path) as broker, worker(broker, engine) as log:
+        async with fleet(broker, "operator") as operator:
+            added = await operator.models.add("relu", tmp_path / "relu.xml")
+            assert [(each.engine, each.state) for each in added.workers] == [(engine, "ready")], log
+            assert (await operator.health())["components"][f"{engine}_workers"]["count"] == 1
+        async with fleet(broker, "client1") as one, fleet(broker, "client2", transport=None) as two:
+            for client in (one, two):
+                result = await client.call("fft", np.arange(8.0))
+                assert np.allclose(result.array, np.fft.rfft(np.arange(8.0)))
+                assert result.engine == engine
+                outputs = await client.infer("relu", {"x": np.array([[-1, 0, 1, 2]], np.float32)})
+                assert outputs["y"].tolist() == [[0, 0, 1, 2]]
+            slow = asyncio.create_task(one.call("echo", {"x": np.zeros(1)}, {"delay": 5.0}))
+            await two.call("fft", np.arange(8.0))
+            slow.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await slow
+        async with fleet(broker, "operator") as operator:
+            await operator.models.remove("relu")
+            assert await operator.models.list() == []
+    refusals = [line for line in log if "ermissions" in line]
+    assert refusals == []
