@@ -67,8 +67,8 @@ def warm_up() -> None:
         }
         try:
             operations.execute(name, tensors, {})
-        except FleetError as error:
-            _log.info("%s was not warmed up: %s", name, error)
+        except Exception as error:  # noqa: BLE001 - callers of this operation will hear it, others are served
+            _log.warning("%s was not warmed up: %s: %s", name, type(error).__name__, error)
 
 
 def _refusal(request: Request) -> FleetError | None:

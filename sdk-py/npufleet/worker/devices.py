@@ -35,10 +35,12 @@ class Runtime:
         self.version: str | None = None
         try:
             import openvino
-        except ImportError as error:
-            self.devices = tuple(Device(name, available=False, reason=f"no openvino: {error}") for name in names)
+
+            self.core = openvino.Core()
+        except (ImportError, RuntimeError) as error:
+            reason = f"no openvino: {brief(error)}"
+            self.devices = tuple(Device(name, available=False, reason=reason) for name in names)
             return
-        self.core = openvino.Core()
         self.version = openvino.get_version().partition("-")[0]
         # The list is built from what is there: a fixed "AUTO:NPU,GPU,CPU" fails where one plugin cannot load.
         present = {device.partition(".")[0] for device in self.core.available_devices}

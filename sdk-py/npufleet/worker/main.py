@@ -76,9 +76,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop_asked)
-        runtime, tracing = await asyncio.to_thread(self._prepare)
-        connected = await self._connect()
+        (runtime, tracing), connected = await asyncio.gather(asyncio.to_thread(self._prepare), self._connect())
         if not connected:
+            await asyncio.to_thread(tracing.close)
             return 0
         queue = RequestQueue(self._options.queue_limit)
         count = self._options.executor_count()

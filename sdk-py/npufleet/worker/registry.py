@@ -30,6 +30,7 @@ FILES: Final = {"onnx": ("model.onnx",), "ir": ("model.xml", "model.bin")}
 FOLLOW_SECONDS: Final = 30.0
 """How long to believe a watch that says nothing before it is opened again: its consumer may be gone."""
 
+FORGET_SECONDS: Final = 10.0
 FETCH_SECONDS: Final = 60.0
 FETCH_BYTES_PER_SECOND: Final = 1_000_000
 BACK_OFF: Final = (0.05, 2.0)
@@ -121,7 +122,8 @@ class Registry:
 
     async def _watch(self, changed: Callable[[str, bytes | None], None], known: Callable[[set[str]], None]) -> None:
         bucket = await self._context.key_value(buckets.MODELS.bucket)
-        watcher = await bucket.watchall()
+        # The broker forgets a watch that we left soon, for one is left every time it is opened anew.
+        watcher = await bucket.watchall(inactive_threshold=FORGET_SECONDS)
         keys: set[str] | None = set()
         try:
             while True:
