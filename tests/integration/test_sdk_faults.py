@@ -55,14 +55,18 @@ async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(trans
             assert after.fallback_reason == "no_responders"
 
 
-async def test_calls_in_flight_at_a_broker_restart_end_and_the_fleet_goes_on(transport: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_calls_in_flight_at_a_broker_restart_end_and_the_fleet_goes_on(
+    transport: str, number: signal.Signals
+) -> None:
     with Broker() as broker, WorkerProcess(broker.url, "--primary") as worker:
         worker.ready()
         async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
             assert (await fleet.call("echo", X)).engine == "python"
             slow = [asyncio.ensure_future(fleet.call("echo", X, {"delay": 2.0}, timeout=60)) for _ in range(6)]
             await fleet.call("fft", X["x"], lane="realtime")
-            broker.kill()
+            broker.process.send_signal(number)
+            broker.process.wait()
             started = time.monotonic()
             assert await outcomes(slow) == {"unavailable": 6}
             assert time.monotonic() - started < 5, "the loss of the connection was not noticed"
