@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from npufleet import AsyncFleet, InvalidParameterError, UnavailableError, _engin
 from npufleet.broker.server import Server
 from tests.conftest import native_missing
 from tests.support.responder import respond
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,6 +98,23 @@ async def test_a_wrong_password_is_refused_without_showing_it(tmp_path: Path, tr
     assert f"127.0.0.1:{running.port}" in str(refused.value)
     assert "uthoriz" in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+async def test_a_fleet_that_was_locked_out_comes_back_when_it_is_let_in_again(tmp_path: Path, transport: str) -> None:
+    async with (
+        server(tmp_path, USERS) as running,
+        AsyncFleet.connect(
+            f"nats://127.0.0.1:{running.port}", user="ann", password="p:@/ss", transport=transport
+        ) as fleet,
+    ):
+        (tmp_path / "server.conf").write_text(USERS.replace("ann", "bob"))
+        os.kill(running.pid, signal.SIGHUP)
+        await until(lambda: fleet.state != "connected", "being locked out")
+        (tmp_path / "server.conf").write_text(USERS)
+        os.kill(running.pid, signal.SIGHUP)
+        await until(lambda: fleet.state == "connected", "being let in", 20)
+        with pytest.raises(UnavailableError, match="no worker answers"):
+            await fleet.call("echo", X, timeout=10)
 
 
 async def test_no_broker_says_which_address_and_what_helps(transport: str) -> None:
