@@ -1,9 +1,11 @@
 //! The broker connection: options, certificates, and what is heard about its state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event as Heard};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::events::log;
@@ -27,23 +29,29 @@ pub(crate) async fn connect(
     name: String,
 ) -> Result<(Client, mpsc::UnboundedReceiver<bool>), Error> {
     let (states, receiver) = mpsc::unbounded_channel();
+    let said = Arc::new(Mutex::new(String::new()));
     let options = options(config)
         .await?
         .name(name)
         .event_callback(move |event| {
-            let states = states.clone();
+            let (states, said) = (states.clone(), Arc::clone(&said));
             async move {
                 match event {
-                    // The receiver goes away with the worker, after which nobody needs to know.
-                    Heard::Connected => drop(states.send(true)),
-                    Heard::Disconnected => drop(states.send(false)),
+                    Heard::Connected => {
+                        said.lock().clear();
+                        // The receiver goes away with the worker, after which nobody needs to know.
+                        let _ = states.send(true);
+                    }
+                    Heard::Disconnected => {
+                        let _ = states.send(false);
+                    }
                     Heard::SlowConsumer(subscription) => {
                         log(format_args!(
                             "slow consumer: subscription {subscription} is full, a request was lost"
                         ));
                     }
-                    Heard::ServerError(error) => log(format_args!("the broker says: {error}")),
-                    Heard::ClientError(error) => log(format_args!("broker connection: {error}")),
+                    Heard::ServerError(error) => once(&said, format!("the broker says: {error}")),
+                    Heard::ClientError(error) => once(&said, format!("broker connection: {error}")),
                     Heard::LameDuckMode => log(format_args!("the broker is about to shut down")),
                     Heard::Draining | Heard::Closed => {}
                 }
@@ -55,6 +63,15 @@ pub(crate) async fn connect(
         .await
         .map_err(|error| connect_error(config, &error))?;
     Ok((client, receiver))
+}
+
+/// Says a thing once, not at every attempt to connect.
+fn once(said: &Mutex<String>, text: String) {
+    let mut said = said.lock();
+    if *said != text {
+        log(format_args!("{text}"));
+        *said = text;
+    }
 }
 
 /// Whether the connection stands now.
@@ -83,7 +100,7 @@ async fn options(config: &Config) -> Result<ConnectOptions, Error> {
             ));
         }
         (None, None, Some((user, Some(password)))) => {
-            options = options.user_and_password(user, password)
+            options = options.user_and_password(user, password);
         }
         (None, None, Some((token, None))) => options = options.token(token),
         (None, None, None) => {}

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use async_nats::Client;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::endpoint::Endpoint;
 use crate::events::Events;
@@ -36,7 +37,9 @@ pub(crate) struct Core {
     /// The devices of this machine, as the service's metadata shows them.
     pub(crate) devices: Mutex<Value>,
     /// Held by executors while they publish; whoever holds it for writing has the connection to itself.
-    pub(crate) publishing: RwLock<()>,
+    pub(crate) publishing: tokio::sync::RwLock<()>,
+    /// Rung when the broker connection was lost and found.
+    pub(crate) reconnected: Notify,
     served: AtomicU64,
 }
 
@@ -60,7 +63,8 @@ impl Core {
             endpoints: RwLock::default(),
             intakes: Mutex::default(),
             devices: Mutex::new(crate::models::unknown_devices()),
-            publishing: RwLock::new(()),
+            publishing: tokio::sync::RwLock::new(()),
+            reconnected: Notify::new(),
             served: AtomicU64::new(0),
         }
     }

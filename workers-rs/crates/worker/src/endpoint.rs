@@ -33,7 +33,7 @@ pub(crate) trait Network: Send + Sync {
     /// The device that did the latest work: `NPU`, `GPU` or `CPU`.
     fn device(&self) -> &str;
     /// Rows that one execution takes.
-    fn max_batch(&self) -> usize;
+    fn max_rows(&self) -> usize;
     /// Checks a request's tensors and counts its rows.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ pub(crate) enum Engine {
     Operation(&'static dyn Operation),
     /// Many requests in one execution.
     Model {
-        network: Box<dyn Network>,
+        network: Arc<dyn Network>,
         version: u32,
         delay: Duration,
     },
@@ -217,7 +217,7 @@ impl Prepared {
     pub(crate) fn limits(&self) -> Limits {
         match &*self.engine {
             Engine::Model { network, delay, .. } => Limits {
-                rows: network.max_batch(),
+                rows: network.max_rows(),
                 delay: *delay,
             },
             Engine::Operation(_) => {

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_operations::{Context, Operation};
 use npufleet_wire::{Error, ErrorKind, Frame, Result, Timing};
-use opentelemetry::trace::{SpanContext, SpanKind};
 
-use crate::core::{Core, ENGINE};
+use crate::core::Core;
 use crate::endpoint::{Engine, Network};
 use crate::reply::From;
 use crate::request::Request;
-use crate::telemetry::Stage;
+use crate::telemetry::{Batch, Times};
 
 /// Starts one executor.
 ///
@@ -60,10 +59,10 @@ impl Executor<'_> {
             Arc::clone(&first.prepared.engine),
             Arc::clone(&first.endpoint),
         );
-        let members = if self.core.telemetry.is_on() {
-            sampled_members(batch)
+        let told = if self.core.telemetry.is_on() {
+            Batch::of(batch)
         } else {
-            Vec::new()
+            Batch::default()
         };
         let done = match &*engine {
             Engine::Operation(operation) => self.one_by_one(*operation, batch),
@@ -72,9 +71,9 @@ impl Executor<'_> {
         if let (Some(first), Some(last)) = (done.first(), done.last()) {
             endpoint.statistics.executed(last.end - first.start);
         }
-        let _publishing = self.core.publishing.read();
+        let _publishing = self.core.publishing.blocking_read();
         for done in done {
-            self.finish(done, &members);
+            self.finish(done, &told);
         }
     }
 
@@ -171,7 +170,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    fn finish(&self, done: Done, members: &[SpanContext]) {
+    fn finish(&self, done: Done, batch: &Batch) {
         let Done {
             request,
             outcome,
@@ -182,7 +181,14 @@ impl Executor<'_> {
         // What was cancelled or came too late while it was executed is no longer wanted, whatever its outcome.
         let outcome = self.check(&request, now).and(outcome);
         if request.trace.is_some() {
-            self.record(&request, &outcome, start, end, members);
+            let times = Times {
+                taken: self.taken,
+                start,
+                end,
+            };
+            self.core
+                .telemetry
+                .executed(&request, batch, times, outcome.as_ref().err());
         }
         if let Err(error) = &outcome
             && error.kind.hands_over()
@@ -197,65 +203,8 @@ impl Executor<'_> {
             batching: (start - self.taken).as_micros() as u64,
             executing: (end - start).as_micros() as u64,
         };
-        self.core.answer(From::Executor, request, outcome, timing);
+        self.core.answer(From::Executor, &request, &outcome, timing);
     }
-
-    fn record(
-        &self,
-        request: &Request,
-        outcome: &Result<Bytes>,
-        start: Instant,
-        end: Instant,
-        members: &[SpanContext],
-    ) {
-        let Some(trace) = &request.trace else { return };
-        let telemetry = &self.core.telemetry;
-        let own = trace.parent_context();
-        let mut receive = Stage::new("receive", request.arrived, self.taken)
-            .with("messaging.system", "nats")
-            .with("messaging.operation.name", "receive")
-            .with(
-                "messaging.destination.name",
-                request.endpoint.pattern.clone(),
-            )
-            .with("npufleet.operation", request.endpoint.operation.clone())
-            .with("npufleet.lane", request.lane.as_str());
-        if let Some(reason) = request.fallback_reason() {
-            receive = receive.with("npufleet.fallback.reason", reason.to_owned());
-        }
-        receive.kind = SpanKind::Consumer;
-        telemetry.record(trace, receive);
-        let mut batch = Stage::new("batch", self.taken, start)
-            .with("npufleet.batch.rows", request.prepared.rows as i64)
-            .with("npufleet.batch.members", members.len() as i64);
-        batch.links = members
-            .iter()
-            .filter(|member| member.span_id() != own.span_id())
-            .cloned()
-            .collect();
-        telemetry.record(trace, batch);
-        let mut execute = Stage::new("execute", start, end)
-            .with("npufleet.engine", ENGINE)
-            .with("npufleet.device", request.prepared.device().to_owned())
-            .with("npufleet.operation", request.endpoint.operation.clone())
-            .with("npufleet.rows", request.prepared.rows as i64);
-        if let Some(model) = &request.endpoint.model {
-            execute = execute.with("npufleet.model", model.clone());
-        }
-        execute.error = outcome
-            .as_ref()
-            .err()
-            .map(|error| format!("{}: {}", error.kind, error.message));
-        telemetry.record(trace, execute);
-    }
-}
-
-fn sampled_members(batch: &[Request]) -> Vec<SpanContext> {
-    batch
-        .iter()
-        .filter_map(|request| request.trace.as_ref())
-        .map(|trace| trace.parent_context())
-        .collect()
 }
 
 /// The answer to a cancelled call, which nobody may be waiting for.

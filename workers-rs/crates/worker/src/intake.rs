@@ -21,7 +21,6 @@ use crate::executor::{cancelled, too_late};
 use crate::queue::Cancelled;
 use crate::reply::From;
 use crate::request::{Asked, Now, Request};
-use crate::telemetry::Stage;
 
 /// Messages handled at once: admitted under one lock, with one wake-up.
 const CHUNK: usize = 64;
@@ -96,6 +95,11 @@ impl Intake {
         }
     }
 
+    /// Reads no more.
+    pub(crate) fn abort(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
     /// Waits until everything that arrived has been admitted.
     pub(crate) async fn finished(self) {
         for task in self.tasks {
@@ -137,10 +141,7 @@ fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<M
             }
         };
         if let Some(trace) = &trace {
-            let fetch = Stage::new("payload.fetch", now.instant, Instant::now())
-                .with("npufleet.payload.placement", "inline")
-                .with("npufleet.payload.bytes", payload.len() as i64);
-            core.telemetry.record(trace, fetch);
+            core.telemetry.fetched(trace, payload.len(), now.instant);
         }
         let (endpoint, arrived) = (Arc::clone(endpoint), now.instant);
         requests.push(Request {
@@ -201,8 +202,8 @@ pub(crate) async fn cancel(core: Arc<Core>, mut subscriber: Subscriber) {
         if let Cancelled::Queued(request) = found {
             core.answer(
                 From::EventLoop,
-                request,
-                Err(cancelled()),
+                &request,
+                &Err(cancelled()),
                 Timing::default(),
             );
         }
@@ -218,7 +219,7 @@ pub(crate) async fn sweep(core: Arc<Core>) {
         let now = Instant::now();
         for request in core.queue.expired(now) {
             let error = too_late(now - request.arrived);
-            core.answer(From::EventLoop, request, Err(error), Timing::default());
+            core.answer(From::EventLoop, &request, &Err(error), Timing::default());
         }
     }
 }

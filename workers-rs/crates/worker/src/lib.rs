@@ -11,11 +11,12 @@
 //! - `reply`: answers, errors, and handing over to the other engine.
 //! - `models`: which models are served.
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
-//! - `run`: start, serve, drain.
+//! - `run`: start and serve; `drain`: finish and leave.
 
 mod config;
 mod connect;
 mod core;
+mod drain;
 mod endpoint;
 mod error;
 mod events;

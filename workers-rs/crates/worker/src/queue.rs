@@ -202,6 +202,7 @@ impl<T: Work> Queue<T> {
     }
 
     /// Requests that wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state.lock().length
     }
@@ -220,7 +221,10 @@ impl<T: Work> Queue<T> {
     pub(crate) fn abandon(&self) -> Vec<T> {
         let mut state = self.state.lock();
         for executor in 0..self.executors {
-            state.cancelled[executor] = state.running[executor].clone();
+            let State {
+                running, cancelled, ..
+            } = &mut *state;
+            cancelled[executor].clone_from(&running[executor]);
             self.marks[executor].store(true, Ordering::Relaxed);
         }
         state.remove(|_| true, usize::MAX)
@@ -256,7 +260,7 @@ impl<T: Work> State<T> {
     fn choose(&mut self) -> Result<(usize, u64), Option<Instant>> {
         let mut due: Option<Instant> = None;
         let mut ready = [None; LANES];
-        for lane in 0..LANES {
+        for (lane, ready) in ready.iter_mut().enumerate() {
             self.drop_empty_turns(lane);
             for &key in &self.lanes[lane].turns {
                 match self.groups.get(&key) {
@@ -266,7 +270,7 @@ impl<T: Work> State<T> {
                 }
                 match self.due_at(key) {
                     None => {
-                        ready[lane] = Some(key);
+                        *ready = Some(key);
                         break;
                     }
                     Some(instant) => due = Some(due.map_or(instant, |other| other.min(instant))),

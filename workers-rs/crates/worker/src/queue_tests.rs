@@ -65,7 +65,7 @@ fn item(lane: usize, group: u64, name: &str) -> Item {
 fn push(queue: &Queue<Item>, item: Item) -> Option<Duration> {
     let mut refused = None;
     queue.push_all(&mut vec![item], Instant::now(), |_, retry_after| {
-        refused = Some(retry_after)
+        refused = Some(retry_after);
     });
     refused
 }

@@ -8,13 +8,11 @@ use async_nats::{HeaderMap, HeaderName, Subject};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
-use opentelemetry::trace::SpanKind;
 
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
 use crate::events::log;
 use crate::request::{Asked, Request};
-use crate::telemetry::Stage;
 
 /// Error texts are cut to this length; they are for people.
 const MAX_TEXT: usize = 1000;
@@ -31,13 +29,13 @@ impl Core {
     pub(crate) fn answer(
         self: &Arc<Self>,
         from: From,
-        request: Request,
-        outcome: Result<Bytes>,
+        request: &Request,
+        outcome: &Result<Bytes>,
         timing: Timing,
     ) {
         let statistics = &request.endpoint.statistics;
         let start = Instant::now();
-        let (headers, payload) = match &outcome {
+        let (headers, payload) = match outcome {
             Ok(payload) => {
                 statistics.succeeded(request.prepared.rows);
                 let mut headers = HeaderMap::new();
@@ -59,14 +57,8 @@ impl Core {
         };
         self.count_served();
         self.send(from, request.reply.clone(), headers, payload);
-        if let Some(trace) = &request.trace {
-            let mut stage = Stage::new("reply", start, Instant::now());
-            stage.kind = SpanKind::Producer;
-            stage.error = outcome
-                .err()
-                .map(|error| format!("{}: {}", error.kind, error.message));
-            self.telemetry.record(trace, stage);
-        }
+        self.telemetry
+            .replied(request, start, outcome.as_ref().err());
     }
 
     /// Answers a message that never became a request.
@@ -102,14 +94,7 @@ impl Core {
         }
         request.endpoint.statistics.handed_over(error);
         self.count_served();
-        if let Some(trace) = &request.trace {
-            let mut stage = Stage::new("forward", start, Instant::now())
-                .with("npufleet.fallback.reason", reason)
-                .with("messaging.system", "nats")
-                .with("messaging.destination.name", subject.to_string());
-            stage.kind = SpanKind::Producer;
-            self.telemetry.record(trace, stage);
-        }
+        self.telemetry.forwarded(request, start, &subject, &reason);
         true
     }
 

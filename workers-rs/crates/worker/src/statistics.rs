@@ -80,11 +80,6 @@ impl Statistics {
         self.processing.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
-    /// Requests that got their result.
-    pub(crate) fn served(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
-
     /// The statistics of an endpoint as ADR-32 wants them.
     pub(crate) fn to_json(&self, queued: usize) -> Value {
         let count = |counter: &AtomicU64| counter.load(Relaxed);

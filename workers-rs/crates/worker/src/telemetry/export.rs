@@ -17,7 +17,7 @@ const SERVICE: &str = "npufleet-worker-rust";
 /// The processor that the environment asks for; none when tracing is switched off.
 pub(super) fn processor(
     worker: &str,
-    exported: &Arc<AtomicU64>,
+    count: &Arc<AtomicU64>,
 ) -> Result<Option<BatchSpanProcessor>, String> {
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);
@@ -36,9 +36,9 @@ pub(super) fn processor(
             let exporter = opentelemetry_otlp::SpanExporter::builder()
                 .with_http()
                 .build();
-            build(exporter.map_err(|error| error.to_string())?, exported)
+            build(exporter.map_err(|error| error.to_string())?, count)
         }
-        "file" => build(FileExporter::open(&service())?, exported),
+        "file" => build(FileExporter::open(&service())?, count),
         other => {
             return Err(format!(
                 "OTEL_TRACES_EXPORTER is '{other}'; allowed: otlp, file, none"
@@ -49,10 +49,10 @@ pub(super) fn processor(
     Ok(Some(processor))
 }
 
-fn build<E: SpanExporter + 'static>(exporter: E, exported: &Arc<AtomicU64>) -> BatchSpanProcessor {
+fn build<E: SpanExporter + 'static>(exporter: E, count: &Arc<AtomicU64>) -> BatchSpanProcessor {
     BatchSpanProcessor::builder(Counted {
         exporter,
-        exported: Arc::clone(exported),
+        count: Arc::clone(count),
     })
     .build()
 }
@@ -79,16 +79,16 @@ pub(super) fn variable(name: &str) -> Option<String> {
 #[derive(Debug)]
 struct Counted<E> {
     exporter: E,
-    exported: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
 }
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = batch.len() as u64;
+        let spans = batch.len() as u64;
         let result = self.exporter.export(batch).await;
         match &result {
-            Ok(()) => drop(self.exported.fetch_add(count, Relaxed)),
-            Err(error) => log(format_args!("cannot export {count} spans: {error}")),
+            Ok(()) => drop(self.count.fetch_add(spans, Relaxed)),
+            Err(error) => log(format_args!("cannot export {spans} spans: {error}")),
         }
         result
     }

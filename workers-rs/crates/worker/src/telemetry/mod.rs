@@ -3,26 +3,29 @@
 //! The stages of a request are measured anyway, for its timing header, so a span is not kept open while work goes on:
 //! it is built from two moments once they are known, and handed to the batch processor, which never blocks.
 //!
-//! - [`trace`]: the trace that a request belongs to, read from its headers;
+//! - `trace`: the trace that a request belongs to, read from its headers;
+//! - `stages`: what each stage of a request tells;
 //! - `export`: where spans go, by the standard variables;
 //! - `file`: the local file for when there is no collector.
 
 mod export;
 mod file;
+mod stages;
 mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags};
-use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::{Link, SpanContext, SpanId, Status, TraceFlags};
 use opentelemetry_sdk::trace::{
     BatchSpanProcessor, IdGenerator as _, RandomIdGenerator, SpanData, SpanLinks,
     SpanProcessor as _,
 };
 
 use crate::events::log;
+use stages::Stage;
+pub(crate) use stages::{Batch, Times};
 pub(crate) use trace::Trace;
 
 /// The sink of all spans of a worker; none when tracing is off.
@@ -31,43 +34,6 @@ pub(crate) struct Telemetry {
     scope: InstrumentationScope,
     offered: AtomicU64,
     exported: Arc<AtomicU64>,
-}
-
-/// What a stage of a request did.
-pub(crate) struct Stage {
-    pub(crate) name: &'static str,
-    pub(crate) kind: SpanKind,
-    pub(crate) start: Instant,
-    pub(crate) end: Instant,
-    pub(crate) attributes: Vec<KeyValue>,
-    pub(crate) links: Vec<SpanContext>,
-    /// The text of the failure, if the stage failed.
-    pub(crate) error: Option<String>,
-}
-
-impl Stage {
-    /// An inner stage without attributes.
-    pub(crate) fn new(name: &'static str, start: Instant, end: Instant) -> Self {
-        Self {
-            name,
-            kind: SpanKind::Internal,
-            start,
-            end,
-            attributes: Vec::new(),
-            links: Vec::new(),
-            error: None,
-        }
-    }
-
-    /// Adds an attribute.
-    pub(crate) fn with(
-        mut self,
-        key: &'static str,
-        value: impl Into<opentelemetry::Value>,
-    ) -> Self {
-        self.attributes.push(KeyValue::new(key, value));
-        self
-    }
 }
 
 impl Telemetry {
@@ -98,7 +64,7 @@ impl Telemetry {
     }
 
     /// Records a stage as a child of the caller's span.
-    pub(crate) fn record(&self, trace: &Trace, stage: Stage) {
+    fn record(&self, trace: &Trace, stage: Stage) {
         let Some(processor) = &self.processor else {
             return;
         };

@@ -7,6 +7,8 @@
     reason = "each test program uses its part"
 )]
 
+pub mod registry;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,6 +43,7 @@ impl Drop for Directory {
 /// A nats-server that is killed with its owner.
 pub struct Broker {
     pub url: String,
+    pub port: String,
     child: Child,
     _store: Directory,
 }
@@ -70,8 +73,10 @@ impl Broker {
             line.clear();
         }
         std::thread::spawn(move || std::io::copy(&mut log.by_ref(), &mut std::io::sink()));
+        let port = port.expect("the broker's port");
         Self {
-            url: format!("nats://127.0.0.1:{}", port.expect("the broker's port")),
+            url: format!("nats://127.0.0.1:{port}"),
+            port,
             child,
             _store: store,
         }
@@ -268,4 +273,12 @@ pub fn floats(message: &Message, name: &str) -> Vec<f32> {
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
         .collect()
+}
+
+/// A header, empty when absent.
+pub fn text_of(headers: &HeaderMap, name: &str) -> String {
+    headers
+        .get(name)
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
