@@ -54,13 +54,13 @@ struct Options {
     /// Devices for models, in order of preference.
     #[arg(long, value_delimiter = ',', default_value = "NPU,GPU,CPU")]
     devices: Vec<String>,
-    /// Threads of OpenVINO on the CPU; 0 lets it choose.
+    /// Threads per inference on the CPU; 0 lets `OpenVINO` choose.
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Directory for model files and compiled models.
     #[arg(long, env = "NPUFLEET_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// Path of libopenvino_c.so*, instead of searching it.
+    /// Path of `libopenvino_c.so*`, instead of searching it.
     #[arg(long, env = "NPUFLEET_OPENVINO_LIBRARY")]
     openvino_library: Option<PathBuf>,
     /// Write events to stdout as JSON lines.

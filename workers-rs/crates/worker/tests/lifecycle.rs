@@ -151,7 +151,7 @@ async fn a_drain_loses_nothing() {
     let callers: Vec<_> = callers.collect();
     let wait_for = async |count: u64| {
         while answered.load(Ordering::Relaxed) < count {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     wait_for(500).await;
@@ -317,16 +317,16 @@ async fn sampled_requests_leave_spans_and_others_do_not() {
     worker.event("ready");
     let client = broker.client().await;
     let mut fallback = client.subscribe("npu.v1.fallback.>").await.unwrap();
-    let traced = |flags: &str| {
+    let sampled = |flags: &str| {
         let parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
         HeaderMap::from_iter([("traceparent".parse().unwrap(), parent.into())])
     };
-    call_with(&client, ECHO, traced("01"), slow(0.01)).await;
-    call_with(&client, ECHO, traced("00"), slow(0.0)).await;
+    call_with(&client, ECHO, sampled("01"), slow(0.01)).await;
+    call_with(&client, ECHO, sampled("00"), slow(0.0)).await;
     call(&client, ECHO, slow(0.0)).await;
     let half = single("x", Dtype::F16, &[4], &[0; 8]);
     client
-        .publish_with_reply_and_headers(FFT, "inbox.me.1", traced("01"), half)
+        .publish_with_reply_and_headers(FFT, "inbox.me.1", sampled("01"), half)
         .await
         .unwrap();
     fallback.next().await.unwrap();

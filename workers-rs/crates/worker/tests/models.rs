@@ -13,7 +13,7 @@ use support::*;
 const MLP: [&str; 2] = ["perceptron.xml", "perceptron.bin"];
 const SUBJECT: &str = "npu.v1.call.normal.infer.mlp";
 
-/// A broker with a registry and a worker; none where OpenVINO is not installed.
+/// A broker with a registry and a worker; none where the library is not installed.
 async fn stand(options: &[&str]) -> Option<(Broker, Client, Registry, Worker, String)> {
     let broker = Broker::start(&["--jetstream"]);
     let client = broker.client().await;

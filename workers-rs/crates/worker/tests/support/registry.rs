@@ -1,5 +1,6 @@
 //! The model registry as whoever adds models fills it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Registry {
                 json!({"name": stored, "object": object, "size": content.len(), "sha256": sha256}),
             );
         }
-        let format = if files[0].ends_with(".onnx") {
+        let format = if path(files[0]).extension() == Some("onnx".as_ref()) {
             "onnx"
         } else {
             "ir"
@@ -106,5 +107,9 @@ pub fn path(file: &str) -> PathBuf {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }
