@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from broker_support import DURABLE, LOCAL, durable_environment, proc
 from nats.aio.client import Client
 
 from npufleet.broker import server
@@ -14,6 +13,7 @@ from npufleet.broker.server import Server
 from npufleet.errors import UnavailableError
 from npufleet.transport.connection import connect
 from npufleet.transport.options import ConnectOptions
+from tests.integration.broker_support import DURABLE, LOCAL, durable_environment, proc
 
 
 def local(folder: Path, **options: object) -> LocalConfiguration:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from broker_support import RELU, Durable, durable, source_environment
 
 from npufleet.broker import workers
 from npufleet.fleet import AsyncFleet
+from tests.integration.broker_support import RELU, Durable, durable, source_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from broker_support import Durable, durable, until
 from nats.aio.client import Client
 
 from npufleet.broker import buckets
@@ -15,6 +14,7 @@ from npufleet.errors import UnavailableError
 from npufleet.models import Models
 from npufleet.transport.connection import connect
 from npufleet.transport.options import ConnectOptions
+from tests.integration.broker_support import Durable, durable, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

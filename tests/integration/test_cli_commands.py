@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from broker_support import RELU, source_environment
 from typer.testing import CliRunner, Result
 
 from npufleet.broker import announcement
 from npufleet.broker.local import LocalFleet
 from npufleet.cli.app import app
+from tests.integration.broker_support import RELU, source_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from broker_support import alive, fake_worker, source_environment, until
+
+from tests.integration.broker_support import alive, fake_worker, source_environment, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,6 +59,7 @@ async def up(tmp_path: Path, *words: str, **environment: str) -> AsyncIterator[U
         TMPDIR=str(tmp_path / "temporary"),
         NPUFLEET_ADDRESS_FILE=str(tmp_path / "address.json"),
         NPUFLEET_WORKER_BINARY=fake_worker(tmp_path),
+        NPUFLEET_NATIVE="auto",
         **environment,
     )
     process = await asyncio.create_subprocess_exec(
@@ -137,7 +139,9 @@ async def test_a_taken_port_is_one_line_and_status_3(tmp_path: Path) -> None:
 
 async def test_people_read_lines(tmp_path: Path) -> None:
     environment = source_environment(
-        NPUFLEET_ADDRESS_FILE=str(tmp_path / "address.json"), NPUFLEET_WORKER_BINARY=fake_worker(tmp_path)
+        NPUFLEET_ADDRESS_FILE=str(tmp_path / "address.json"),
+        NPUFLEET_WORKER_BINARY=fake_worker(tmp_path),
+        NPUFLEET_NATIVE="auto",
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "npufleet", "up", "--workers", "rust", "--port", "0"),

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from broker_support import alive, fake_worker, proc, until
 from nats.aio.client import Client
 
 from npufleet.broker import folder
 from npufleet.broker.buckets import FILES_BUCKET, MODELS, STATUS
 from npufleet.broker.local import LocalFleet
 from npufleet.errors import InvalidParameterError, UnavailableError
+from tests.integration.broker_support import alive, fake_worker, proc, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -150,8 +150,11 @@ async def test_a_killed_supervisor_takes_everything_along(fleet: LocalFleet, tmp
 async def test_abandoned_folders_are_swept(fleet: LocalFleet, tmp_path: Path) -> None:
     abandoned = tmp_path / "temporary" / f"{folder.PREFIX}abandoned"
     (abandoned / "store").mkdir(parents=True)
+    namesake = abandoned.with_name(f"{folder.PREFIX}file")
+    namesake.touch()
     folder.sweep()
     assert not abandoned.exists()
+    assert namesake.exists()
     assert folder_of(fleet).exists(), "the folder of a running fleet stays"
 
 

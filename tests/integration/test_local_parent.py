@@ -10,7 +10,8 @@ from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
-from broker_support import alive, fake_worker, source_environment, until
+
+from tests.integration.broker_support import alive, fake_worker, source_environment, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,9 @@ asyncio.run(main())
 async def start(tmp_path: Path, *, forks: bool = False) -> tuple[asyncio.subprocess.Process, list[int]]:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    environment = source_environment(TMPDIR=str(temporary), NPUFLEET_WORKER_BINARY=fake_worker(tmp_path))
+    environment = source_environment(
+        TMPDIR=str(temporary), NPUFLEET_WORKER_BINARY=fake_worker(tmp_path), NPUFLEET_NATIVE="auto"
+    )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM.format(forks=forks)), stdin=PIPE, stdout=PIPE, env=environment
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -28,11 +29,12 @@ class Folder:
     def create(cls) -> Self:
         """Make and lock a new folder that only this user can enter, after sweeping the abandoned ones."""
         sweep()
-        path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        lock = _locked(path)
-        if lock is None:  # nobody else knows the name yet, except a sweeper at this very moment
-            return cls.create()
-        return cls(path, lock)
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            with contextlib.suppress(FileNotFoundError):  # swept by somebody before we could lock it
+                lock = _locked(path)
+                if lock is not None:
+                    return cls(path, lock)
 
     @classmethod
     def claim(cls, path: Path) -> Self:
@@ -63,8 +65,8 @@ def sweep() -> None:
             if path.is_symlink() or path.lstat().st_uid != os.getuid():
                 continue
             lock = _locked(path)
-        except FileNotFoundError:
-            continue  # its owner, or another sweeper, was faster
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # its owner, or another sweeper, was faster; or it only has a name like ours
         if lock is not None:
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)

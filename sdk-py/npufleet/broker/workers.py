@@ -92,4 +92,7 @@ def why_no_rust() -> str | None:
 
     if os.environ.get("NPUFLEET_NATIVE") != "off" and os.environ.get("NPUFLEET_WORKER_BINARY"):
         return None
-    return None if _engine.native_or_none() is not None else _engine.reason()
+    native = _engine.native_or_none()
+    if native is None:
+        return _engine.reason()
+    return None if hasattr(native, "run_worker") else "the compiled core was built without the worker"
