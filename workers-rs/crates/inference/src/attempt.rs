@@ -85,7 +85,9 @@ impl Attempt<'_> {
         )?;
         let rowed = |ports: &[Port]| -> Vec<Port> {
             let mut ports = ports.to_vec();
-            ports.iter_mut().for_each(|port| port.shape[0] = None);
+            for port in &mut ports {
+                port.shape[0] = None;
+            }
             ports
         };
         let fixed = Fixed::new(Parts {

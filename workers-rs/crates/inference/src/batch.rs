@@ -118,7 +118,7 @@ mod tests {
             .collect();
         assert_eq!(kinds[0], Ok(1));
         assert_eq!(kinds[1], Ok(2));
-        assert_eq!(kinds[2].clone().unwrap_err().message, "thirteen");
+        assert_eq!(kinds[2].unwrap_err().message, "thirteen");
         assert_eq!(&kinds[3..], [Ok(4), Ok(5)]);
         assert_eq!(batches, [5, 2, 3, 1, 2]);
     }

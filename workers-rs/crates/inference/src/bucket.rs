@@ -42,7 +42,7 @@ impl Shop<'_> {
             match measure(request, self.ports.0) {
                 Ok(measured) => cost = cost.min(measured),
                 // Zeros may be what a model cannot take; a device that is not the CPU may as well be broken.
-                Err(_) if self.settings.is_cpu() => *request = self.again(&recipe)?,
+                Err(_) if self.settings.is_cpu() => *request = recipe.again()?,
                 Err(failure) => return Err(failure),
             }
         }
@@ -79,7 +79,7 @@ impl Shop<'_> {
         if self.settings.is_cpu() {
             // A compiled model runs one inference at a time there, so that each lane has its own.
             for _ in 1..lanes {
-                requests.push(self.again(recipe)?);
+                requests.push(recipe.again()?);
             }
         } else {
             for _ in 1..side_by_side(&compiled, lanes) {
@@ -87,10 +87,6 @@ impl Shop<'_> {
             }
         }
         Ok(requests)
-    }
-
-    fn again(&self, recipe: &Recipe) -> Result<Request, Failure> {
-        recipe.request(&recipe.compile()?)
     }
 }
 

@@ -74,7 +74,9 @@ impl Flexible {
             .map(|member| {
                 let mut own = shapes.clone();
                 if joined {
-                    own.iter_mut().for_each(|shape| shape[0] = member.rows);
+                    for shape in &mut own {
+                        shape[0] = member.rows;
+                    }
                 }
                 let template = Template::new(&self.outputs, &own)?;
                 let mut reply = template.start();

@@ -27,6 +27,11 @@ impl Recipe {
             .compile(&self.graph.lock(), &self.settings.device, &properties)
     }
 
+    /// A request of a compiled model of its own.
+    pub(crate) fn again(&self) -> Result<Request, Failure> {
+        self.request(&self.compile()?)
+    }
+
     pub(crate) fn request(&self, compiled: &Compiled) -> Result<Request, Failure> {
         let (inputs, outputs) = self.ports;
         compiled.request(inputs, outputs, self.call(compiled))
@@ -70,8 +75,7 @@ impl Lane {
             && let Some(recipe) = &self.recipe
         {
             self.request = recipe
-                .compile()
-                .and_then(|compiled| recipe.request(&compiled))
+                .again()
                 .map_err(|failure| failure.into_run_error(&recipe.settings.device))?;
             self.spoilt = false;
         }

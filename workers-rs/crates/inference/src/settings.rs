@@ -57,7 +57,7 @@ impl Settings {
                 pairs.push(("INFERENCE_NUM_THREADS", count.to_string()));
             }
             Threads::Caller | Threads::Count(_) => {
-                pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()))
+                pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()));
             }
         }
         if let Some(precision) = &self.precision {

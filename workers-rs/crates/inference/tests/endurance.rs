@@ -25,7 +25,7 @@ fn memory_stays_flat() {
         for index in 0..count {
             assert!(
                 model
-                    .infer(&members[..index % 8 + 1])
+                    .infer(&members[..=index % 8])
                     .iter()
                     .all(Result::is_ok)
             );

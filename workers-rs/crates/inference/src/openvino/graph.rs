@@ -12,7 +12,7 @@ use openvino_sys::{
 
 use super::Failure;
 use super::failure::{check, take_text};
-use super::shape::{partial_dims_of, take_partial_shape};
+use super::shape::{partial_dims_of, rank_of, take_partial_shape};
 
 /// An input or output as OpenVINO describes it.
 #[derive(Clone, Debug)]
@@ -90,8 +90,8 @@ impl Graph {
             .iter_mut()
             .map(|dims| ov_partial_shape_t {
                 rank: ov_rank_t {
-                    min: dims.len() as i64,
-                    max: dims.len() as i64,
+                    min: rank_of(dims),
+                    max: rank_of(dims),
                 },
                 dims: dims.as_mut_ptr(),
             })

@@ -31,7 +31,7 @@ pub(crate) struct Request {
     outputs: Vec<Tensor>,
     output_count: usize,
     call: Call,
-    request: Handle,
+    handle: Handle,
 }
 
 struct Handle {
@@ -77,7 +77,7 @@ impl Request {
             outputs: Vec::with_capacity(outputs),
             output_count: outputs,
             call,
-            request: handle,
+            handle,
         })
     }
 
@@ -111,11 +111,11 @@ impl Request {
 
     /// Node types of the last inference, where the model was compiled with `PERF_COUNT`.
     pub(crate) fn node_types(&mut self) -> Result<BTreeSet<String>, Failure> {
-        node_types(self.request.request)
+        node_types(self.handle.request)
     }
 
     fn run(&mut self) -> Result<(), Failure> {
-        let request = self.request.request;
+        let request = self.handle.request;
         match self.call {
             // SAFETY: the request is valid, and `&mut self` keeps every other use away while it runs.
             Call::Direct => check(unsafe { ov_infer_request_infer(request) }),
@@ -131,7 +131,7 @@ impl Request {
     fn fetch_outputs(&mut self) -> Result<(), Failure> {
         self.outputs.clear();
         for index in 0..self.output_count {
-            self.outputs.push(self.request.output(index)?);
+            self.outputs.push(self.handle.output(index)?);
         }
         Ok(())
     }

@@ -20,9 +20,15 @@ pub(super) fn dims_of(shape: &[usize]) -> Result<Vec<i64>, Failure> {
 /// A shape that borrows `dims`; valid while they live.
 pub(super) fn shape_over(dims: &mut [i64]) -> ov_shape_t {
     ov_shape_t {
-        rank: dims.len() as i64,
+        rank: rank_of(dims),
         dims: dims.as_mut_ptr(),
     }
+}
+
+/// The number of dimensions as OpenVINO takes it.
+pub(super) fn rank_of<T>(dims: &[T]) -> i64 {
+    // A slice never has more elements than that.
+    i64::try_from(dims.len()).unwrap_or(i64::MAX)
 }
 
 /// Copies a shape that OpenVINO allocated, and frees it.

@@ -13,7 +13,7 @@ use super::shape::{dims_of, shape_over, take_shape};
 
 /// A handle to a tensor, with the place of its bytes.
 pub(crate) struct Tensor {
-    tensor: *mut ov_tensor_t,
+    raw: *mut ov_tensor_t,
     data: *mut u8,
     length: usize,
 }
@@ -22,9 +22,9 @@ pub(crate) struct Tensor {
 unsafe impl Send for Tensor {}
 
 impl Tensor {
-    pub(super) fn new(tensor: *mut ov_tensor_t) -> Result<Self, Failure> {
+    pub(super) fn new(raw: *mut ov_tensor_t) -> Result<Self, Failure> {
         let mut tensor = Self {
-            tensor,
+            raw,
             data: ptr::null_mut(),
             length: 0,
         };
@@ -44,7 +44,7 @@ impl Tensor {
             dims: ptr::null_mut(),
         };
         // SAFETY: the tensor is valid; `shape` is valid for writes.
-        check(unsafe { ov_tensor_get_shape(self.tensor, &raw mut shape) })?;
+        check(unsafe { ov_tensor_get_shape(self.raw, &raw mut shape) })?;
         // SAFETY: filled by OpenVINO above; freed there, once.
         unsafe { take_shape(shape) }
     }
@@ -53,7 +53,7 @@ impl Tensor {
     pub(crate) fn set_shape(&mut self, shape: &[usize]) -> Result<(), Failure> {
         let mut dims = dims_of(shape)?;
         // SAFETY: the tensor is valid; the dimensions outlive the call, which copies them.
-        check(unsafe { ov_tensor_set_shape(self.tensor, shape_over(&mut dims)) })?;
+        check(unsafe { ov_tensor_set_shape(self.raw, shape_over(&mut dims)) })?;
         self.refresh()
     }
 
@@ -102,11 +102,11 @@ impl Tensor {
     pub(super) fn refresh(&mut self) -> Result<(), Failure> {
         let mut length = 0;
         // SAFETY: the tensor is valid; `length` is valid for one write.
-        check(unsafe { ov_tensor_get_byte_size(self.tensor, &raw mut length) })?;
+        check(unsafe { ov_tensor_get_byte_size(self.raw, &raw mut length) })?;
         let mut data = ptr::null_mut();
         if length > 0 {
             // SAFETY: the tensor is valid; `data` is valid for one write.
-            check(unsafe { ov_tensor_data(self.tensor, &raw mut data) })?;
+            check(unsafe { ov_tensor_data(self.raw, &raw mut data) })?;
         }
         self.data = data.cast();
         self.length = if data.is_null() { 0 } else { length };
@@ -117,6 +117,6 @@ impl Tensor {
 impl Drop for Tensor {
     fn drop(&mut self) {
         // SAFETY: OpenVINO gave this handle to the caller; freed once. The request keeps its own.
-        unsafe { ov_tensor_free(self.tensor) };
+        unsafe { ov_tensor_free(self.raw) };
     }
 }
