@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from npufleet.broker import announcement
 from npufleet.cli import exit_codes
 from npufleet.cli.app import app
 from npufleet.errors import BY_KIND
 from npufleet.wire import contract
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NOBODY = "nats://127.0.0.1:1"
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("URL", "USER", "PASSWORD", "TOKEN", "CREDENTIALS"):
         monkeypatch.delenv(f"NPUFLEET_{name}", raising=False)
     monkeypatch.setenv("NPUFLEET_ADDRESS_FILE", f"{tmp_path}/address.json")
@@ -155,3 +161,24 @@ def test_worker_help_is_the_worker_s_own() -> None:
     shown = run("worker", "--help")
     assert shown.exit_code == 0
     assert "--queue-limit" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "expected"),
+    [
+        ([], None, "nats://u:p@127.0.0.1:7"),
+        ([], "nats://elsewhere:1", "nats://elsewhere:1"),
+        (["--url", "nats://given:1"], None, None),
+    ],
+)
+def test_a_worker_joins_the_fleet_that_runs_here(
+    words: list[str], variable: str | None, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announcement.write(tmp_path / "address.json", "nats://u:p@127.0.0.1:7")
+    seen: list[str | None] = []
+    monkeypatch.setattr("npufleet.worker.__main__.main", lambda _: seen.append(os.environ.get("NPUFLEET_URL")) or 0)
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    if variable is not None:
+        os.environ["NPUFLEET_URL"] = variable
+    assert run("worker", *words).exit_code == 0
+    assert seen == [expected]
