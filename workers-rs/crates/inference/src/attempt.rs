@@ -186,8 +186,10 @@ impl Attempt<'_> {
         joins: bool,
         backend: Backend,
     ) -> Model {
+        // `GPU.0` is a GPU to everybody else.
+        let kind = self.settings.device.split('.').next().unwrap_or_default();
         Model {
-            device: self.settings.device.clone(),
+            device: kind.to_owned(),
             notes: Vec::new(),
             inputs,
             outputs,

@@ -35,7 +35,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Where it runs, such as `CPU` or `GPU.0`.
+    /// Where it runs: `NPU`, `GPU` or `CPU`.
     pub fn device(&self) -> &str {
         &self.device
     }

@@ -46,11 +46,11 @@ fn memory_stays_flat() {
     );
 
     // Models come and go with every new version.
-    for _ in 0..20 {
+    for _ in 0..5 {
         compile(&runtime, "perceptron.xml");
     }
     let before = resident_kib();
-    for _ in 0..40 {
+    for _ in 0..15 {
         compile(&runtime, "perceptron.xml");
     }
     let after = resident_kib();
