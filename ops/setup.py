@@ -53,7 +53,7 @@ def install_compiled() -> None:
     print("building the compiled core (a few minutes the first time)", flush=True)
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
     os.environ["VIRTUAL_ENV"] = str(VENV)
-    run(VENV / "bin" / "maturin", "develop", "--quiet", "--release", "--skip-install-deps")
+    run(VENV / "bin" / "maturin", "develop", "--quiet", "--release")
 
 
 def install_pure(project: dict) -> None:
