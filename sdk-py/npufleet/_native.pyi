@@ -16,18 +16,22 @@ class Client:
     def fileno(self) -> int:
         """The descriptor that becomes readable when `drain` has something."""
 
-    def submit(self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, future: Any) -> int:
-        """Send a frame and return the call's number; `future` comes back from `drain` with the outcome.
+    def submit(self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, future: Any) -> None:
+        """Take a frame to send, at `flush` at the latest; `future` comes back from `drain` with the outcome.
 
-        `deadline_us` is in unix microseconds. Raises `PayloadTooLargeError` (`size`, `limit`) when the broker would
-        not take the message, `UnavailableError` after `close`.
+        `future` may be any object that is in flight only once. `deadline_us` is in unix microseconds. Raises
+        `PayloadTooLargeError` (`size`, `limit`) when the broker would not take the message, `UnavailableError` after
+        `close`.
         """
+
+    def flush(self) -> None:
+        """Send what was submitted; to be called once after each burst of calls."""
 
     def drain(self) -> list[tuple[Any, Reply | tuple[str, str]]]:
         """Take what came back since the last time, each with its outcome: a reply, or an error kind and message."""
 
-    def cancel(self, sequence: int) -> None:
-        """Forget a call and tell the workers; its future does not come back. Unknown numbers are ignored."""
+    def cancel(self, future: Any) -> None:
+        """Forget a call and tell the workers; `future` does not come back. One that has come back is ignored."""
 
     @property
     def max_payload(self) -> int:
@@ -54,6 +58,20 @@ class Reply:
 
     def header(self, name: str) -> str | None:
         """One header of the reply, or None."""
+
+def execute(operation: str, frame: bytes) -> bytes:
+    """Run the Rust engine's `operation` on a frame and return the reply frame.
+
+    Checks the contract first and raises what a worker would answer. Lets other Python threads run meanwhile.
+    """
+
+def run_worker(config_json: str) -> None:
+    """Serve calls with the options in `config_json` until SIGTERM or SIGINT, then finish what was accepted.
+
+    Blocks, lets other Python threads run, and takes both signals over from Python meanwhile. Raises
+    `InvalidParameterError` for options that it does not know or cannot read and `UnavailableError` when it could not
+    start.
+    """
 
 def version() -> str:
     """Return the version of the compiled core."""

@@ -22,9 +22,9 @@ class NativeTransport:
     def __init__(self, client: _native.Client, loop: asyncio.AbstractEventLoop) -> None:
         self._client = client
         self._loop = loop
-        self._submit = client.submit
         self._create_future = loop.create_future
-        self._sequences: dict[asyncio.Future[Reply], int] = {}
+        self._submit = client.submit
+        self._flushing = False
         self._closed = False
         loop.add_reader(client.fileno(), self._resolve)
 
@@ -42,15 +42,18 @@ class NativeTransport:
         self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
     ) -> asyncio.Future[Reply]:
         """Send a frame and return the future of its reply; see `Transport.request`."""
+        # Not a subclass that knows its number: asyncio awaits only its own class by the fast path.
         future: asyncio.Future[Reply] = self._create_future()
-        self._sequences[future] = self._submit(subject, frame, deadline_us, headers, future)
+        self._submit(subject, frame, deadline_us, headers, future)
+        if not self._flushing:
+            # The calls that other tasks make in this turn of the loop leave together with this one.
+            self._flushing = True
+            self._loop.call_soon(self._flush)
         return future
 
     def cancel(self, future: asyncio.Future[Reply]) -> None:
         """Forget a request and tell the workers to drop it; a future that is done is left as it is."""
-        sequence = self._sequences.pop(future, None)
-        if sequence is not None:
-            self._client.cancel(sequence)
+        self._client.cancel(future)
         future.cancel()
 
     async def close(self) -> None:
@@ -66,10 +69,12 @@ class NativeTransport:
             self._client.close()
         self._resolve()
 
+    def _flush(self) -> None:
+        self._flushing = False
+        self._client.flush()
+
     def _resolve(self) -> None:
-        sequences = self._sequences
         for future, outcome in self._client.drain():
-            sequences.pop(future, None)
             # The awaiting task may have been cancelled without anybody telling us.
             if future.done():
                 continue

@@ -69,7 +69,8 @@ fn main() -> Result<(), Error> {
         std::thread::spawn(move || {
             block_on(async {
                 echo(options().connect(&url).await?, subject, || {
-                    sender.send(()).unwrap()
+                    // The caller waits for it.
+                    let _ = sender.send(());
                 })
                 .await
             })

@@ -1,6 +1,7 @@
 //! The table of calls in flight.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use async_nats::Subject;
@@ -16,9 +17,32 @@ pub(crate) struct Call<T> {
     pub(crate) sent: bool,
 }
 
+/// Spreads our own sequence numbers over the table. They are nobody's input, so no defence against collisions is needed.
+#[derive(Default)]
+struct SequenceHasher(u64);
+
+impl Hasher for SequenceHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: neighbours land far apart, in the high bits that the table looks at too.
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(26);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Calls by sequence, and when the next of them may expire.
 pub(crate) struct Calls<T> {
-    calls: HashMap<u64, Call<T>>,
+    calls: HashMap<u64, Call<T>, BuildHasherDefault<SequenceHasher>>,
     /// No deadline lies before this instant. Exact only right after a scan: calls that were answered leave it stale,
     /// which costs one scan too many and spares an ordered structure on the hot path.
     earliest: Option<Instant>,
@@ -27,7 +51,7 @@ pub(crate) struct Calls<T> {
 impl<T> Calls<T> {
     pub(crate) fn new() -> Self {
         Self {
-            calls: HashMap::new(),
+            calls: HashMap::default(),
             earliest: None,
         }
     }
@@ -38,6 +62,10 @@ impl<T> Calls<T> {
                 .map_or(call.deadline, |earliest| earliest.min(call.deadline)),
         );
         self.calls.insert(sequence, call);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
     }
 
     pub(crate) fn contains(&self, sequence: u64) -> bool {

@@ -20,9 +20,12 @@ pub struct Client<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Client<T> {
-    /// Connects, or says why not with `unavailable`; blocks until it is known.
+    /// Connects; blocks until the broker has answered or refused.
     ///
     /// `wake` is called from the connection's thread when [`Client::drain`] has something again. It must not block.
+    ///
+    /// # Errors
+    /// `unavailable` when the options cannot be used or the broker cannot be reached or refuses us.
     pub fn connect(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let shared = Arc::new(Shared::new(Box::new(wake)));
         let (sender, receiver) = sync_channel(1);
@@ -59,11 +62,15 @@ impl<T: Send + 'static> Client<T> {
         &self.connected.id
     }
 
-    /// Takes a call to send and returns its sequence number; never blocks.
+    /// Takes a call to send, at [`Client::flush`] at the latest, and returns its sequence number; never blocks.
     ///
     /// Whatever becomes of it comes back through [`Client::drain`], unless it is cancelled before.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`]; `invalid_parameter` for a subject or header that would break the protocol;
+    /// `unavailable` after [`Client::close`].
     pub fn submit(&self, request: Request, ticket: T) -> std::result::Result<u64, Refusal> {
-        check_subject(&request.subject)?;
+        check_subject(request.subject.as_str())?;
         let size = request.payload.len() + header_size(&request)?;
         let limit = self.max_payload();
         if size > limit {
@@ -88,6 +95,13 @@ impl<T: Send + 'static> Client<T> {
     /// the answer may have been faster.
     pub fn cancel(&self, sequence: u64) {
         self.shared.submit(Submission::Cancel { sequence });
+        self.shared.flush();
+    }
+
+    /// Sends what was submitted. Calls are held back for a moment, so that those of one burst leave together: call this
+    /// once after each burst.
+    pub fn flush(&self) {
+        self.shared.flush();
     }
 
     /// Takes the outcomes that arrived since the last time.
@@ -103,6 +117,7 @@ impl<T: Send + 'static> Client<T> {
     /// Ends the connection; calls in flight end `unavailable`. Blocks until the thread has ended.
     pub fn close(&self) {
         self.shared.submit(Submission::Close);
+        self.shared.flush();
         if let Some(thread) = self.thread.lock().take() {
             // It has nothing to report but a panic, which the default hook has printed.
             let _ = thread.join();

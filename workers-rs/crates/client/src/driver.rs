@@ -4,6 +4,7 @@
 //! and hands the results over together: under load the cost of waking anybody is shared by the whole batch.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::header::HeaderName;
 use async_nats::message::OutboundMessage;
-use async_nats::{Event, HeaderMap, Message, ServerError, StatusCode, Subject, Subscriber};
+use async_nats::{
+    Event, HeaderMap, Message, ServerAddr, ServerError, StatusCode, Subject, Subscriber,
+};
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use npufleet_wire::{Error, ErrorKind, Result, header, subject};
@@ -76,7 +79,7 @@ async fn connect<T>(options: &Options, shared: &Arc<Shared<T>>) -> Result<Driver
     let addresses = options.addresses()?;
     let shown = addresses
         .iter()
-        .map(|address| address.as_url_str())
+        .map(ServerAddr::as_url_str)
         .collect::<Vec<_>>()
         .join(", ");
     let nats = options.to_nats().await?.event_callback(move |event| {
@@ -155,6 +158,7 @@ impl<T> Driver<T> {
         self.take_submissions(cx);
         self.send(cx);
         self.watch_deadlines(cx);
+        self.shared.set_in_flight(self.calls.len());
         self.shared.complete(&mut self.results);
         if self.closing {
             Poll::Ready(())
@@ -248,7 +252,7 @@ impl<T> Driver<T> {
                         }
                         let deadline =
                             now + Duration::from_micros(request.deadline_us.saturating_sub(now_us));
-                        let subject = Subject::from(request.subject.as_str());
+                        let subject = request.subject.clone();
                         self.calls.insert(
                             sequence,
                             Call {
@@ -307,20 +311,30 @@ impl<T> Driver<T> {
             return;
         };
         call.sent = true;
-        let subject = call.subject.clone();
-        let reply = Subject::from(format!("{}{sequence}", self.inbox_prefix));
+        let reply = self.reply_subject(sequence);
         let mut headers = HeaderMap::new();
         headers.insert(DEADLINE, request.deadline_us.to_string());
         for (name, value) in request.headers.into_iter().flatten() {
             headers.insert(name, value);
         }
-        if let Err(message) = self.publish(subject, Some(reply), Some(headers), request.payload)
+        if let Err(message) =
+            self.publish(request.subject, Some(reply), Some(headers), request.payload)
             && let Some(call) = self.calls.remove(sequence)
         {
             // Seen when the broker came back with a smaller limit than the call was checked against.
             let error = Error::new(ErrorKind::PayloadTooLarge, message);
             self.results.push((call.ticket, Outcome::Failed(error)));
         }
+    }
+
+    fn reply_subject(&self, sequence: u64) -> Subject {
+        // Of exactly the right size, since anything else is allocated a second time.
+        let digits = sequence.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut subject = String::with_capacity(self.inbox_prefix.len() + digits);
+        subject.push_str(&self.inbox_prefix);
+        // Writing to a string cannot fail.
+        let _ = write!(subject, "{sequence}");
+        subject.into()
     }
 
     fn publish(

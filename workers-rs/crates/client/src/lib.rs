@@ -14,7 +14,7 @@ pub mod options;
 pub mod outcome;
 mod shared;
 
-pub use async_nats::HeaderMap;
+pub use async_nats::{HeaderMap, Subject};
 pub use client::Client;
 pub use options::Options;
 pub use outcome::{Outcome, Refusal, Reply, Request};

@@ -183,14 +183,21 @@ mod tests {
 
     #[test]
     fn addresses_lose_their_credentials() {
-        let addresses = options("nats://a:b@one:1, tls://token@two:2,three").addresses().unwrap();
+        let addresses = options("nats://a:b@one:1, tls://token@two:2,three")
+            .addresses()
+            .unwrap();
         let shown: Vec<_> = addresses.iter().map(ServerAddr::as_url_str).collect();
         assert_eq!(shown, ["nats://one:1", "tls://two:2", "nats://three"]);
     }
 
     #[test]
     fn unusable_addresses_are_refused_without_being_shown() {
-        for url in ["", " ", "http://user:secret@host", "nats://user:secret@host:port"] {
+        for url in [
+            "",
+            " ",
+            "http://user:secret@host",
+            "nats://user:secret@host:port",
+        ] {
             let error = options(url).addresses().unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unavailable);
             assert!(!error.message.contains("secret"), "{}", error.message);

@@ -1,14 +1,14 @@
 //! What is asked of the fleet and what comes of it.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use npufleet_wire::{Error, ErrorKind};
 
 /// One call, ready to be published.
 #[derive(Debug)]
 pub struct Request {
-    /// Where the call goes.
-    pub subject: String,
+    /// Where the call goes. Calls that share one subject best share one object: cloning it is cheap.
+    pub subject: Subject,
     /// When it must have been answered, in unix microseconds; travels as `Npu-Deadline`.
     pub deadline_us: u64,
     /// Further headers, such as `traceparent`.

@@ -1,11 +1,14 @@
 //! What the caller's threads and the connection's thread have in common.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use crate::outcome::{Outcome, Request};
+
+/// Calls after which the driver starts on a burst while the caller goes on with it.
+const BURST: usize = 8;
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub(crate) struct Shared<T> {
     driver: AtomicWaker,
     completions: Mutex<Vec<(T, Outcome)>>,
     wake: Box<dyn Fn() + Send + Sync>,
+    in_flight: AtomicUsize,
     sequence: AtomicU64,
     state: AtomicU8,
 }
@@ -63,6 +67,7 @@ impl<T> Shared<T> {
             driver: AtomicWaker::new(),
             completions: Mutex::new(Vec::new()),
             wake,
+            in_flight: AtomicUsize::new(0),
             sequence: AtomicU64::new(1),
             state: AtomicU8::new(State::Connected as u8),
         }
@@ -86,19 +91,33 @@ impl<T> Shared<T> {
 
     /// Leaves work for the driver, or returns false when there is none any more.
     ///
-    /// Only the first of a burst wakes the driver, since a wake-up is a system call.
+    /// A wake-up is a system call, and many small messages cost the broker far more than one large write. So a call
+    /// wakes the driver at once only when it is alone or completes a burst; the rest is `flush`'s.
     pub(crate) fn submit(&self, submission: Submission<T>) -> bool {
         let mut submissions = self.submissions.lock();
         if submissions.closed {
             return false;
         }
-        let first = submissions.waiting.is_empty();
+        let alone = submissions.waiting.is_empty() && self.in_flight.load(Ordering::Relaxed) == 0;
         submissions.waiting.push(submission);
+        let burst = submissions.waiting.len().is_multiple_of(BURST);
         drop(submissions);
-        if first {
+        if alone || burst {
             self.driver.wake();
         }
         true
+    }
+
+    /// Wakes the driver if work waits for it.
+    pub(crate) fn flush(&self) {
+        if !self.submissions.lock().waiting.is_empty() {
+            self.driver.wake();
+        }
+    }
+
+    /// Says how many calls the driver knows of.
+    pub(crate) fn set_in_flight(&self, calls: usize) {
+        self.in_flight.store(calls, Ordering::Relaxed);
     }
 
     /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.

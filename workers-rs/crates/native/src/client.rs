@@ -1,12 +1,14 @@
 //! Calls in flight over one connection, completed through an event descriptor.
 
+use std::collections::HashMap;
 use std::mem::forget;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use npufleet_client::{Options, Outcome, Request};
+use npufleet_client::{Options, Outcome, Request, Subject};
 use npufleet_wire::{Error, ErrorKind};
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -29,11 +31,23 @@ type Core = npufleet_client::Client<Py<PyAny>>;
 pub(crate) struct Client {
     /// Present until the object is dropped.
     core: Option<Core>,
+    /// The subject of the last call: most calls go where the one before went.
+    subject: Mutex<Subject>,
+    /// The number of each call in flight by the address of its future, which lives as long as the call.
+    sequences: Mutex<HashMap<usize, u64>>,
     wake: Arc<Wake>,
     generation: Generation,
 }
 
 impl Client {
+    fn subject(&self, text: &str) -> Subject {
+        let mut last = self.subject.lock();
+        if last.as_str() != text {
+            *last = text.into();
+        }
+        last.clone()
+    }
+
     fn core(&self) -> PyResult<&Core> {
         self.generation.check()?;
         self.core
@@ -63,6 +77,8 @@ impl Client {
             .map_err(|error| raise(py, &error))?;
         Ok(Self {
             core: Some(core),
+            subject: Mutex::new(Subject::from_static("")),
+            sequences: Mutex::default(),
             wake,
             generation: Generation::current(),
         })
@@ -74,10 +90,11 @@ impl Client {
         Ok(self.wake.fileno())
     }
 
-    /// Send a frame and return the call's number; `future` comes back from `drain` with the outcome.
+    /// Take a frame to send, at `flush` at the latest; `future` comes back from `drain` with the outcome.
     ///
-    /// `deadline_us` is in unix microseconds. Raises `PayloadTooLargeError` (`size`, `limit`) when the broker would
-    /// not take the message, `UnavailableError` after `close`.
+    /// `future` may be any object that is in flight only once. `deadline_us` is in unix microseconds.
+    /// Raises `PayloadTooLargeError` (`size`, `limit`) when the broker would not take the message, `UnavailableError`
+    /// after `close`.
     #[pyo3(signature = (subject, frame, deadline_us, headers, future))]
     fn submit(
         &self,
@@ -87,7 +104,7 @@ impl Client {
         deadline_us: u64,
         headers: Option<&Bound<'_, PyDict>>,
         future: Py<PyAny>,
-    ) -> PyResult<u64> {
+    ) -> PyResult<()> {
         let core = self.core()?;
         let bytes = frame.as_bytes();
         let payload = if bytes.len() < BORROWED_FROM {
@@ -106,13 +123,17 @@ impl Client {
             .transpose()
             .map_err(|error: PyErr| error)?;
         let request = Request {
-            subject: subject.to_owned(),
+            subject: self.subject(subject),
             deadline_us,
             headers,
             payload,
         };
-        core.submit(request, future)
-            .map_err(|refusal| refused(py, refusal))
+        let address = future.as_ptr().addr();
+        let sequence = core
+            .submit(request, future)
+            .map_err(|refusal| refused(py, refusal))?;
+        self.sequences.lock().insert(address, sequence);
+        Ok(())
     }
 
     /// Take what came back since the last time: a list of `(future, Reply)` or `(future, (kind, message))`.
@@ -120,8 +141,13 @@ impl Client {
         let core = self.core()?;
         // In this order: what completes in between signals again.
         self.wake.reset();
-        let pairs: Vec<Bound<'py, PyTuple>> = core
-            .drain()
+        let completions = core.drain();
+        let mut sequences = self.sequences.lock();
+        for (future, _) in &completions {
+            sequences.remove(&future.as_ptr().addr());
+        }
+        drop(sequences);
+        let pairs: Vec<Bound<'py, PyTuple>> = completions
             .into_iter()
             .map(|(future, outcome)| match outcome {
                 Outcome::Reply(reply) => (future, Reply::new(py, reply)).into_pyobject(py),
@@ -133,9 +159,19 @@ impl Client {
         PyList::new(py, pairs)
     }
 
-    /// Forget a call and tell the workers; its future does not come back. Unknown numbers are ignored.
-    fn cancel(&self, sequence: u64) -> PyResult<()> {
-        self.core()?.cancel(sequence);
+    /// Send what was submitted; to be called once after each burst of calls.
+    fn flush(&self) -> PyResult<()> {
+        self.core()?.flush();
+        Ok(())
+    }
+
+    /// Forget a call and tell the workers; `future` does not come back. One that has come back is ignored.
+    fn cancel(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let core = self.core()?;
+        let known = self.sequences.lock().remove(&future.as_ptr().addr());
+        if let Some(sequence) = known {
+            core.cancel(sequence);
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! - [`client`]: `Client`, calls in flight over one connection, completed through an event descriptor
 //! - [`reply`]: `Reply`, what a call gave
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
+//! - [`worker`]: `run_worker`, a whole worker that serves until it is told to stop
 //! - [`errors`]: error kinds as the exceptions of `npufleet.errors`
 //! - [`fork`]: noticing that this process is a forked child
 //! - [`wake`]: the event descriptor
@@ -11,10 +12,16 @@
 mod client;
 mod errors;
 mod fork;
+mod kernel;
 mod reply;
 mod wake;
+mod worker;
 
 use pyo3::prelude::*;
+
+/// A message is a dozen small allocations, many of them freed on another thread than the one they were made on.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Returns the version of the compiled core.
 #[pyfunction]
@@ -26,6 +33,8 @@ fn version() -> &'static str {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<reply::Reply>()?;
+    module.add_function(wrap_pyfunction!(kernel::execute, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::run_worker, module)?)?;
     module.add_function(wrap_pyfunction!(version, module)?)?;
     fork::watch(module.py())
 }
