@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +43,19 @@ def test_the_rust_workers_configuration():
         "executors": 0,
         "devices": ["NPU", "GPU", "CPU"],
         "threads": 0,
+        "openvino_library": options.packaged_openvino(),
         "json": True,
         "drain_timeout": 30.0,
     }
+    given = options.parse(["--openvino-library", "/lib.so"], {})
+    assert json.loads(given.rust_config())["openvino_library"] == "/lib.so"
+
+
+def test_the_openvino_of_the_python_package_is_found():
+    library = options.packaged_openvino()
+    assert library is not None
+    assert Path(library).is_file()
+    assert Path(library).name.startswith("libopenvino_c.so")
 
 
 @pytest.mark.parametrize(

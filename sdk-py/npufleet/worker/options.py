@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from npufleet.transport.options import ConnectOptions
@@ -68,7 +70,7 @@ class Options:
             "devices": list(self.devices),
             "threads": self.threads,
             "cache_dir": self.cache_dir,
-            "openvino_library": self.openvino_library,
+            "openvino_library": self.openvino_library or packaged_openvino(),
             "json": self.json,
             "drain_timeout": self.drain_timeout,
         }
@@ -89,6 +91,15 @@ def parse(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = o
         values[name] = values[name] or environ.get(f"NPUFLEET_{name.upper()}") or None
     connection = {name: value for name in _CONNECTION if (value := values.pop(name)) is not None}
     return Options(connection=connection, **values)
+
+
+def packaged_openvino() -> str | None:
+    """Return the C library of the `openvino` package that Python would import; only Python knows where that is."""
+    package = find_spec("openvino")
+    for folder in (package.submodule_search_locations if package is not None else None) or ():
+        for library in sorted(Path(folder, "libs").glob("libopenvino_c.so*")):
+            return str(library)
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
