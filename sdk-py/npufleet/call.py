@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 Future = asyncio.Future[Reply]
 TIMEOUT_LIMIT_S: Final = 7 * 24 * 3600.0
+ROUTES: Final = 1024
 
 
 class Route(NamedTuple):
@@ -81,8 +82,12 @@ class Calls:
     ) -> Result:
         """See `AsyncFleet.call`."""
         route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
-        if not 0.0 < timeout <= TIMEOUT_LIMIT_S:
-            raise InvalidParameterError(f"timeout is {timeout} s; allowed: above 0 to {TIMEOUT_LIMIT_S:.0f}")
+        try:
+            in_time = 0.0 < timeout <= TIMEOUT_LIMIT_S
+        except TypeError:
+            in_time = False
+        if not in_time:
+            raise InvalidParameterError(f"timeout is {timeout}; allowed: above 0 to {TIMEOUT_LIMIT_S:.0f} s")
         frame = prepare(route.operation, tensors, params)
         counters = self._counters
         counters.calls += 1
@@ -161,6 +166,8 @@ class Calls:
         subject = Subject(operation, model, "call", lane)
         fallback = Subject(operation, model, "fallback", lane)
         route = Route(row, model, subject.format(self._prefix), fallback.format(self._prefix))
+        if len(self._routes) >= ROUTES:
+            self._routes.clear()  # a program with this many models does not notice
         self._routes[operation, model, lane] = route
         return route
 

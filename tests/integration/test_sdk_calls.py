@@ -122,6 +122,7 @@ REFUSED: dict[str, tuple[type[Exception], tuple[Any, ...], dict[str, Any], tuple
     "lane": (InvalidParameterError, ("fft", X), {"lane": "urgent"}, ("lane", "urgent", "realtime")),
     "timeout 0": (InvalidParameterError, ("fft", X), {"timeout": 0}, ("timeout", "0")),
     "timeout nan": (InvalidParameterError, ("fft", X), {"timeout": float("nan")}, ("timeout", "nan")),
+    "no timeout": (InvalidParameterError, ("fft", X), {"timeout": None}, ("timeout", "None")),
     "model for fft": (InvalidParameterError, ("fft", X), {"model": "m"}, ("model",)),
     "no model": (InvalidParameterError, ("infer", {"x": X}), {}, ("model",)),
     "model name": (InvalidParameterError, ("infer", {"x": X}), {"model": "a.b"}, ("model", "a.b")),
