@@ -205,17 +205,17 @@ async def test_a_hand_over_is_in_the_trace(receiver, sdk_environment):
         async with AsyncFleet.connect(own.url) as sdk:
             by_rust = await sdk.call("fft", np.ones(8))
             handed_over = await sdk.call("fft", np.ones(8, np.float16))
-    assert (by_rust.engine, handed_over.engine) == ("rust", "python")
-    spans = receiver.wait_names(by_rust.trace_id, "call fft", "result", *WORKER_SPANS)
-    assert {spans[name].service for name in WORKER_SPANS} == {"npufleet-worker-rust"}
-    assert {spans[name].parent for name in WORKER_SPANS} == {spans["call fft"].id}
+        assert (by_rust.engine, handed_over.engine) == ("rust", "python")
+        spans = receiver.wait_names(by_rust.trace_id, "call fft", "result", *WORKER_SPANS)
+        assert {spans[name].service for name in WORKER_SPANS} == {"npufleet-worker-rust"}
+        assert {spans[name].parent for name in WORKER_SPANS} == {spans["call fft"].id}
 
-    def both(all_spans):
-        mine = {(span.service, span.name) for span in all_spans if span.trace_id == handed_over.trace_id}
-        return {(PYTHON, "reply"), ("npufleet-worker-rust", "forward"), ("npufleet-sdk", "call fft")} <= mine
+        def both(all_spans):
+            mine = {(span.service, span.name) for span in all_spans if span.trace_id == handed_over.trace_id}
+            return {(PYTHON, "reply"), ("npufleet-worker-rust", "forward"), ("npufleet-sdk", "call fft")} <= mine
 
-    mine = [span for span in receiver.wait(both) if span.trace_id == handed_over.trace_id]
-    forward = next(span for span in mine if span.name == "forward")
-    assert forward.attributes["npufleet.fallback.reason"].startswith("unsupported")
-    received = next(span for span in mine if (span.service, span.name) == (PYTHON, "receive"))
-    assert received.attributes["npufleet.fallback.reason"].startswith("unsupported")
+        mine = [span for span in receiver.wait(both) if span.trace_id == handed_over.trace_id]
+        forward = next(span for span in mine if span.name == "forward")
+        assert forward.attributes["npufleet.fallback.reason"].startswith("unsupported")
+        received = next(span for span in mine if (span.service, span.name) == (PYTHON, "receive"))
+        assert received.attributes["npufleet.fallback.reason"].startswith("unsupported")

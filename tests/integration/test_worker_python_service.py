@@ -42,6 +42,7 @@ async def test_answers_follow_the_schema(broker, fleet, verb, whom):
 
 
 async def test_the_metadata_say_what_runs_where(broker, fleet):
+    fleet.wait("devices")
     metadata = (await ask(broker, "$SRV.INFO"))["metadata"]
     assert metadata["engine"] == "python"
     assert metadata["pid"] == str(fleet.process.pid)

@@ -123,6 +123,7 @@ class WorkerProcess:
         return event_found
 
     def ready(self) -> Self:
+        """Wait until it serves; what takes long to import may still be loading then."""
         self.id = self.wait("ready")["id"]
         return self
 

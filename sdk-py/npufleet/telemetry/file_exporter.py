@@ -97,7 +97,7 @@ class FileSpanExporter(SpanExporter):
     def _remove_old_files(self) -> None:
         files = []
         for path in self._directory.glob("*.jsonl"):
-            pid = re.search(r"-(\d+)(\.1)?\.jsonl$", path.name)
+            pid = re.search(r"-(\d+)(\.\w+)?\.jsonl$", path.name)
             if pid and not os.path.exists(f"/proc/{pid[1]}"):  # noqa: PTH110 - a process, not a file
                 files.append((path.stat().st_mtime, path))
         for _, path in sorted(files, reverse=True)[KEEP_FILES:]:

@@ -155,7 +155,7 @@ def _spans(lines: Iterator[str] | deque[str]) -> Iterator[Span]:
 
 def _parse(document: dict[str, Any]) -> Iterator[Span]:
     for resource in document["resourceSpans"]:
-        service = str(_attributes(resource.get("resource", {})).get("service.name", "unknown"))
+        service = str(_attributes(resource.get("resource") or {}).get("service.name", "unknown"))
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
                 start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
@@ -174,7 +174,7 @@ def _parse(document: dict[str, Any]) -> Iterator[Span]:
 
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
-    return {item["key"]: _value(item["value"]) for item in holder.get("attributes") or ()}
+    return {item["key"]: _value(item.get("value") or {}) for item in holder.get("attributes") or ()}
 
 
 def _value(value: dict[str, Any]) -> Any:

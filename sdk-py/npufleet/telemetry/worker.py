@@ -6,6 +6,7 @@ Nothing is kept for a request that carries no sampled `traceparent`.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,66 +20,84 @@ if TYPE_CHECKING:
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED: Final = 0x01
 _TRACESTATE_LIMIT: Final = 512
+_EARLY_LIMIT: Final = 512
+"""Requests whose spans are kept while OpenTelemetry is still being imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The span that a request came from, as its headers say it; `state` is the text of `tracestate`."""
+
+    trace_id: int
+    span_id: int
+    flags: int
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One span of a request; times are unix nanoseconds, `links` are other requests of the same batch."""
+    """One span of a request; times are unix nanoseconds, `links` are the callers of others in the same batch."""
 
     name: str
     start: int
     end: int
     attributes: Mapping[str, Any]
-    links: Sequence[SpanContext] = ()
+    links: Sequence[Caller] = ()
     error_kind: str | None = None
 
 
 class WorkerTracing:
-    """Makes the spans of one worker; `service` is `npufleet-worker-python` unless OTEL_SERVICE_NAME says otherwise."""
+    """Makes the spans of one worker; `service` is its name unless OTEL_SERVICE_NAME says otherwise."""
 
     def __init__(self, service: str) -> None:
         self._service = service
+        self._on = not sampling.head().off
         self._tracer: Tracer | None = None
+        self._early: deque[tuple[Caller, Sequence[Step]]] = deque(maxlen=_EARLY_LIMIT)
 
-    def start(self) -> None:
-        """Import OpenTelemetry and open the exporter, unless tracing is off; takes a good part of a second."""
-        if not sampling.head().off:
+    def load(self) -> None:
+        """Import OpenTelemetry and open the exporter, unless tracing is off; takes a good part of a second.
+
+        Requests that are done meanwhile are traced afterwards.
+        """
+        if self._on:
             self._tracer = setup.tracer(self._service)
+            self._on = self._tracer is not None
+            while self._early:
+                self.write(*self._early.popleft())
 
-    def parent(self, headers: Mapping[str, str] | None) -> SpanContext | None:
+    def caller(self, headers: Mapping[str, str]) -> Caller | None:
         """Return the caller's span when the request is traced; a header that is malformed counts as none."""
-        if self._tracer is None or not headers or "traceparent" not in headers:
+        if not self._on or "traceparent" not in headers:
             return None
         matched = _TRACEPARENT.fullmatch(headers["traceparent"])
-        if matched is None or not int(matched[3], 16) & _SAMPLED:
+        if matched is None:
             return None
-        from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-
         state = headers.get("tracestate", "")
-        context = SpanContext(
+        found = Caller(
             trace_id=int(matched[1], 16),
             span_id=int(matched[2], 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(matched[3], 16)),
-            trace_state=TraceState.from_header([state]) if 0 < len(state) <= _TRACESTATE_LIMIT else None,
+            flags=int(matched[3], 16),
+            state=state if len(state) <= _TRACESTATE_LIMIT else "",
         )
-        return context if context.is_valid else None
+        return found if found.flags & _SAMPLED and found.trace_id and found.span_id else None
 
-    def write(self, parent: SpanContext, steps: Sequence[Step]) -> None:
+    def write(self, caller: Caller, steps: Sequence[Step]) -> None:
         """Write the spans of one finished request."""
         if self._tracer is None:
+            self._early.append((caller, steps))
             return
         from opentelemetry import trace
         from opentelemetry.context import Context
 
-        above = trace.set_span_in_context(trace.NonRecordingSpan(parent), Context())
+        above = trace.set_span_in_context(trace.NonRecordingSpan(_context(caller)), Context())
         for step in steps:
             span = self._tracer.start_span(
                 step.name,
                 context=above,
                 kind=trace.SpanKind.CONSUMER if step.name == "receive" else trace.SpanKind.INTERNAL,
                 attributes=step.attributes,
-                links=[trace.Link(link) for link in step.links],
+                links=[trace.Link(_context(link)) for link in step.links],
                 start_time=step.start,
             )
             if step.error_kind:
@@ -87,11 +106,13 @@ class WorkerTracing:
             span.end(end_time=step.end)
 
     @staticmethod
-    def dropped() -> int:
-        """Return how many spans of this process were never exported."""
-        return setup.dropped_spans()
-
-    @staticmethod
     def close() -> None:
         """Send what is queued; does not wait for a collector that hangs."""
         setup.shutdown()
+
+
+def _context(caller: Caller) -> SpanContext:
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+    state = TraceState.from_header([caller.state]) if caller.state else None
+    return SpanContext(caller.trace_id, caller.span_id, True, TraceFlags(caller.flags), state)

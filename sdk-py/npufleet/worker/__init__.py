@@ -5,6 +5,7 @@ In the order in which a request meets them:
     __main__    `python -m npufleet.worker --engine python|rust`
     options     the command line and the environment
     main        wires everything, drains at the end
+    connection  reaching the broker, however long it takes
     endpoint    one operation or model on one route: its subject, its counters
     intake      a message becomes a request, or is refused at once
     request     one accepted request and what is known about it
@@ -15,7 +16,8 @@ In the order in which a request meets them:
     cancel      cancelled and expired requests, and threads that hang
     models      the registry: which model versions are to be served
     registry    its buckets: following one, fetching files, reporting states
-    inference   OpenVINO: devices, compiled models, batches
+    inference   OpenVINO: compiled models, batches
+    devices     OpenVINO: what is there, and why the rest is not
     service     the NATS service protocol
     events      what the worker says on standard output
 

@@ -50,7 +50,7 @@ def execute(members: list[Request]) -> list[Outcome]:
         outcomes += _model(wanted, model) if model is not None else [_operation(request) for request in wanted]
     finished = time.perf_counter_ns()
     rows = sum(request.rows for request in members)
-    links = [request.parent for request in members if request.parent is not None]
+    links = [request.caller for request in members if request.caller is not None]
     for outcome in outcomes:
         outcome.request.finished = finished
         outcome.rows, outcome.members, outcome.links = rows, len(members), links

@@ -19,7 +19,7 @@ _TEXT_LIMIT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device by its contract name; `reason` says why it is not available, `full_name` what it is."""
+    """One device by its contract name; `reason` says why it is not, or not wholly, available."""
 
     name: str
     available: bool
@@ -33,13 +33,13 @@ class Runtime:
     def __init__(self, names: Sequence[str]) -> None:
         self.core: openvino.Core | None = None
         self.version: str | None = None
+        self.devices: tuple[Device, ...] = ()
         try:
             import openvino
 
             self.core = openvino.Core()
         except (ImportError, RuntimeError) as error:
-            reason = f"no openvino: {brief(error)}"
-            self.devices = tuple(Device(name, available=False, reason=reason) for name in names)
+            self.devices = without_openvino(names, f"no openvino: {brief(error)}")
             return
         self.version = openvino.get_version().partition("-")[0]
         # The list is built from what is there: a fixed "AUTO:NPU,GPU,CPU" fails where one plugin cannot load.
@@ -49,11 +49,22 @@ class Runtime:
     def usable(self, names: Sequence[str]) -> list[str]:
         """Return those of the named devices that are available, in the order of the names."""
         available = {device.name for device in self.devices if device.available}
-        return [name for name in names if name in available]
+        return [name for name in names if name in available] if self.core is not None else []
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return the devices as plain values, for events and the service protocol."""
-        return [asdict(device) for device in self.devices]
+
+def without_openvino(names: Sequence[str], reason: str) -> tuple[Device, ...]:
+    """Return the devices as they are for everything but models: the CPU does the signal operations."""
+    return tuple(
+        Device(name, available=True, reason=f"for signal operations only: {reason}")
+        if name == "CPU"
+        else Device(name, available=False, reason=reason)
+        for name in names
+    )
+
+
+def describe(devices: Sequence[Device]) -> list[dict[str, Any]]:
+    """Return devices as plain values, for events and the service protocol."""
+    return [asdict(device) for device in devices]
 
 
 def _device(core: openvino.Core, name: str, *, present: bool) -> Device:

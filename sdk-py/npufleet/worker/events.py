@@ -36,12 +36,13 @@ def _text(event: str, fields: dict[str, Any]) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(_device(item) if isinstance(item, dict) else str(item) for item in value)
+        return ", ".join(_device(item) if isinstance(item, dict) else str(item) for item in value)
     return str(value)
 
 
 def _device(device: dict[str, Any]) -> str:
-    return device["name"] if device["available"] else f"({device['name']}: {device['reason']})"
+    name = device["name"] if device["available"] else f"no {device['name']}"
+    return f"{name} ({device['reason']})" if device["reason"] else str(name)
 
 
 def flush() -> None:

@@ -89,7 +89,7 @@ class Intake:
             arrived=arrived,
             decoded=arrived,
             fallback_reason=headers.get(header.FALLBACK_REASON),
-            parent=self._tracing.parent(headers),
+            caller=self._tracing.caller(headers),
         )
         if request.fallback_reason:
             endpoint.count_fallback(request.fallback_reason)

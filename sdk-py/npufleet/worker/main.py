@@ -10,17 +10,17 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
-import tenacity
 from nats.nuid import NUID
 
 from npufleet import operations
 from npufleet.errors import UnavailableError
 from npufleet.telemetry.worker import WorkerTracing
-from npufleet.transport.connection import Client, connect
+from npufleet.transport.connection import Client
 from npufleet.wire.contract import OPERATIONS, VERSION
 from npufleet.worker import batch
 from npufleet.worker.cancel import Canceller
-from npufleet.worker.devices import Runtime
+from npufleet.worker.connection import connect_at_last, first
+from npufleet.worker.devices import Runtime, describe, without_openvino
 from npufleet.worker.endpoint import Endpoint
 from npufleet.worker.events import Events
 from npufleet.worker.executor import Executors
@@ -70,16 +70,16 @@ class Worker:
         self._lost = False
         self._endpoints: dict[str, tuple[Endpoint, Subscription]] = {}
         self._models: Models | None = None
+        self._devices = without_openvino(options.devices, "OpenVINO is still loading")
 
     async def run(self) -> int:
         """Serve until told to stop, then drain; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop_asked)
-        (runtime, tracing), connected = await asyncio.gather(asyncio.to_thread(self._prepare), self._connect())
-        if not connected:
-            await asyncio.to_thread(tracing.close)
+        if not await self._connect():
             return 0
+        tracing = WorkerTracing(SERVICE)
         queue = RequestQueue(self._options.queue_limit)
         count = self._options.executor_count()
         intake = Intake(queue, count, tracing, lambda outcome: replies.add(outcome))
@@ -88,15 +88,20 @@ class Worker:
         canceller = Canceller(intake, queue, replies)
         self._intake = intake
         registry = Registry(self._client.jetstream(), self._id)
+        runtime: asyncio.Future[Runtime] = loop.create_future()
         self._models = Models(registry, runtime, self._options, self._events, self._serve_model)
         publishing = self._start("replies", replies.run())
         sweeping = self._start("sweep", canceller.sweep(executors))
         following = self._start("models", self._models.run())
+        background = {publishing, sweeping, following}
         try:
-            await self._subscribe(canceller, runtime)
-            self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=runtime.describe())
-            await asyncio.gather(loop.run_in_executor(None, batch.warm_up), self._stop.wait())
+            await self._subscribe(canceller)
+            self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=self._describe())
+            loading = self._start("imports", self._load(tracing, runtime))
+            background.add(loading)
+            await self._stop.wait()
             self._events.emit("draining")
+            loading.cancel()
             following.cancel()
             if not self._lost:
                 await self._drain(intake, replies)
@@ -104,51 +109,44 @@ class Worker:
             queue.close()
             replies.stop()
             sweeping.cancel()
-            await asyncio.wait({publishing, sweeping, following}, timeout=CLOSE_SECONDS)
+            await asyncio.wait(background, timeout=CLOSE_SECONDS)
             await self._close()
             await asyncio.to_thread(tracing.close)
         self._events.emit("stopped", served=replies.served)
         return 1 if self._lost else 0
 
-    def _prepare(self) -> tuple[Runtime, WorkerTracing]:
-        tracing = WorkerTracing(SERVICE)
-        tracing.start()
-        return Runtime(self._options.devices), tracing
+    async def _load(self, tracing: WorkerTracing, runtime: asyncio.Future[Runtime]) -> None:
+        """Import what takes long after the worker is ready: the sooner it answers at all, the better."""
+        await asyncio.to_thread(batch.warm_up)
+        await asyncio.to_thread(tracing.load)
+        found = await asyncio.to_thread(Runtime, self._options.devices)
+        self._devices = found.devices
+        runtime.set_result(found)
+        self._events.emit("devices", devices=self._describe())
+
+    def _describe(self) -> list[dict[str, Any]]:
+        return describe(self._devices)
 
     async def _connect(self) -> bool:
         options = self._options.connect_options(f"{SERVICE}-{self._id}")
-        attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(UnavailableError),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),
-            before_sleep=lambda state: _log.warning("%s", state.outcome.exception() if state.outcome else ""),
+        trying = connect_at_last(
+            options, disconnected=self._disconnected, reconnected=self._reconnected, closed=self._closed
         )
-
-        async def once() -> None:
-            # A client that was refused cannot be used again.
-            self._client = Client()
-            await connect(
-                self._client,
-                options,
-                disconnected=self._disconnected,
-                reconnected=self._reconnected,
-                closed=self._closed,
-            )
-
-        await _first(attempts(once), self._stop.wait())
-        if not self._client.is_connected:
+        client = await first(trying, self._stop.wait())
+        if not isinstance(client, Client):
             return False
         # From here on, what happens to the connection is news; before, it was an attempt.
-        self._connected = True
+        self._client, self._connected = client, True
         self._events.emit("broker", state="connected")
         return True
 
-    async def _subscribe(self, canceller: Canceller, runtime: Runtime) -> None:
+    async def _subscribe(self, canceller: Canceller) -> None:
         await self._client.subscribe(f"{self._options.prefix}.v{VERSION}.cancel.>", cb=canceller.receive)
         for row in OPERATIONS.values():
             if not row.model and row.name in operations.REGISTRY:
                 for route in self._routes():
                     await self._serve(Endpoint(row, route, self._options.prefix))
-        service = Service(self._client, self._id, runtime.describe(), lambda: [e for e, _ in self._endpoints.values()])
+        service = Service(self._client, self._id, self._describe, lambda: [e for e, _ in self._endpoints.values()])
         await service.start()
         await self._client.flush()
 
@@ -189,7 +187,7 @@ class Worker:
         try:
             async with asyncio.timeout(self._options.drain_timeout):
                 await asyncio.gather(*[self._drain_subscription(sub) for _, sub in self._endpoints.values()])
-                await _first(intake.empty.wait(), self._hurry.wait())
+                await first(intake.empty.wait(), self._hurry.wait())
         except TimeoutError:
             _log.warning("%d requests are not done after %.0f s", len(intake.in_flight), self._options.drain_timeout)
         for request in list(intake.in_flight.values()):
@@ -241,16 +239,3 @@ class Worker:
             # The broker refused us for good, as for a password that was changed: a supervisor may know better.
             self._lost = True
             self._stop.set()
-
-
-async def _first(*works: Coroutine[Any, Any, Any]) -> None:
-    """Wait for whichever is done first, give the others up, and raise what it raised."""
-    tasks = {asyncio.ensure_future(work) for work in works}
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -31,7 +31,7 @@ class Models:
     def __init__(
         self,
         registry: Registry,
-        runtime: Runtime,
+        runtime: asyncio.Future[Runtime],
         options: Options,
         events: Events,
         serve: Callable[[str, Model | None], Awaitable[None]],
@@ -120,7 +120,8 @@ class Models:
         started = time.perf_counter()
         try:
             files = await self._registry.fetch(info)
-            model = await asyncio.to_thread(inference.load, self._runtime, self._settings(info), files)
+            runtime = await asyncio.shield(self._runtime)
+            model = await asyncio.to_thread(inference.load, runtime, self._settings(info), files)
         except Exception as error:  # noqa: BLE001 - whatever OpenVINO raises, its text is what the owner needs
             typed = error if isinstance(error, FleetError) else InternalError(f"{type(error).__name__}: {error}")
             self._failed[info.name] = info

@@ -115,8 +115,8 @@ class Replies:
             # The connection is lost or closing: the caller's own side of it tells the caller.
             _log.warning("an answer of %s could not be sent: %s", request.endpoint.name, error or repr(error))
         self.served += 1
-        if request.parent is not None:
-            self._tracing.write(request.parent, _steps(outcome, started, time.perf_counter_ns()))
+        if request.caller is not None:
+            self._tracing.write(request.caller, _steps(outcome, started, time.perf_counter_ns()))
 
     @staticmethod
     def _success(outcome: Outcome) -> dict[str, str]:
@@ -170,7 +170,7 @@ def _steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         step("payload.fetch", request.arrived, request.decoded, fetched),
     ]
     if request.started:
-        links = [link for link in outcome.links if link is not request.parent]
+        links = [link for link in outcome.links if link is not request.caller]
         batched = {"npufleet.batch.rows": outcome.rows, "npufleet.batch.members": outcome.members}
         steps.append(step("batch", request.dequeued, request.started, batched, links=links))
         executed = {

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
-    from opentelemetry.trace import SpanContext
 
     from npufleet.errors import FleetError
+    from npufleet.telemetry.worker import Caller
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.inference import Model
 
@@ -40,7 +40,7 @@ class Request:
     arrived: int
     decoded: int
     fallback_reason: str | None = None
-    parent: SpanContext | None = None
+    caller: Caller | None = None
     estimate: float = 0.0
     dequeued: int = 0
     started: int = 0
@@ -61,7 +61,7 @@ class Request:
 class Outcome:
     """What became of one request: a reply frame and the device that made it, or an error.
 
-    `rows`, `members` and `links` are those of the whole batch that it was executed in; links are the callers' spans.
+    `rows`, `members` and `links` are those of the whole batch that it was executed in; links are the callers.
     """
 
     request: Request
@@ -70,4 +70,4 @@ class Outcome:
     error: FleetError | None = None
     rows: int = 0
     members: int = 0
-    links: Sequence[SpanContext] = ()
+    links: Sequence[Caller] = ()

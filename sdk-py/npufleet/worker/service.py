@@ -26,11 +26,16 @@ class Service:
     """Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` for everybody, for the service and for this worker."""
 
     def __init__(
-        self, client: Client, worker_id: str, devices: list[dict[str, Any]], endpoints: Callable[[], Iterable[Endpoint]]
+        self,
+        client: Client,
+        worker_id: str,
+        devices: Callable[[], list[dict[str, Any]]],
+        endpoints: Callable[[], Iterable[Endpoint]],
     ) -> None:
         from npufleet import __version__
 
         self._client = client
+        self._devices = devices
         self._endpoints = endpoints
         self._started = _timestamp()
         self._identity: dict[str, Any] = {
@@ -41,7 +46,6 @@ class Service:
                 "engine": "python",
                 "host": socket.gethostname(),
                 "pid": str(os.getpid()),
-                "devices": json.dumps(devices),
                 "contract": "1",
             },
         }
@@ -59,7 +63,8 @@ class Service:
 
     def response(self, verb: str) -> dict[str, Any]:
         """Return the answer to `PING`, `INFO` or `STATS`."""
-        response = {"type": _TYPE.format(verb.lower()), **self._identity}
+        metadata = {**self._identity["metadata"], "devices": json.dumps(self._devices())}
+        response = {"type": _TYPE.format(verb.lower()), **self._identity, "metadata": metadata}
         if verb == "INFO":
             response["description"] = _DESCRIPTION
             response["endpoints"] = [endpoint.information() for endpoint in self._endpoints()]
