@@ -12,15 +12,28 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, FleetError, OverloadedError, UnavailableError
-from tests.integration.worker_stand import Broker, WorkerProcess, endpoints
-from tests.support.responder import respond, silence
+from tests.conftest import rust_worker_missing
+from tests.integration.worker_stand import Broker, WorkerProcess
+from tests.support.responder import listen, respond, silence
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Start = Callable[..., WorkerProcess]
 
 X = {"x": np.arange(3.0)}
 TIMEOUT = 4.0
+
+
+@pytest.fixture(params=["python", "rust"])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Starts a worker of each engine that serves the call subjects."""
+    if request.param == "python":
+        return lambda url, *options: WorkerProcess(url, "--primary", *options)
+    if why := rust_worker_missing():
+        pytest.skip(why)
+    return lambda url, *options: WorkerProcess(url, *options, engine="rust")
 
 
 async def outcomes(calls: Iterable[Any]) -> Counter[str]:
@@ -32,24 +45,20 @@ async def outcomes(calls: Iterable[Any]) -> Counter[str]:
     return Counter(each.kind if isinstance(each, FleetError) else str(each.engine) for each in ended)
 
 
-async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(transport: str) -> None:
-    with Broker() as broker, WorkerProcess(broker.url, "--primary") as dying, WorkerProcess(broker.url) as other:
+async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(transport: str, start: Start) -> None:
+    with Broker() as broker, start(broker.url) as dying, WorkerProcess(broker.url) as other:
         dying.ready()
+        other.ready()
         async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
-            calls = [asyncio.ensure_future(fleet.call("echo", X, {"delay": 0.4}, timeout=TIMEOUT)) for _ in range(4)]
-            client = await fleet.control.client()
-
-            async def taken() -> bool:
-                counters = await endpoints(client, dying.id)
-                echo = [each for subject, each in counters.items() if ".call." in subject and subject.endswith(".echo")]
-                return sum(each["data"].get("queued", 0) for each in echo) > 0
-
-            other.ready()
-            await until(taken, "the calls reaching the worker")
-            dying.process.send_signal(signal.SIGKILL)
-            started = time.monotonic()
-            assert await outcomes(calls) == {"python": 4}
-            assert time.monotonic() - started < TIMEOUT
+            async with listen(broker.url, "npu.v1.call.>") as sent:
+                calls = [
+                    asyncio.ensure_future(fleet.call("echo", X, {"delay": 0.4}, timeout=TIMEOUT)) for _ in range(4)
+                ]
+                await until(lambda: len(sent) == 4, "the broker passing the calls on")
+                dying.process.send_signal(signal.SIGKILL)
+                started = time.monotonic()
+                assert await outcomes(calls) == {"python": 4}
+                assert time.monotonic() - started < TIMEOUT
             assert fleet.statistics().fallbacks == {"no_answer": 4}
             after = await fleet.call("echo", X, timeout=TIMEOUT)
             assert after.fallback_reason == "no_responders"
@@ -57,12 +66,12 @@ async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(trans
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_calls_in_flight_at_a_broker_restart_end_and_the_fleet_goes_on(
-    transport: str, number: signal.Signals
+    transport: str, start: Start, number: signal.Signals
 ) -> None:
-    with Broker() as broker, WorkerProcess(broker.url, "--primary") as worker:
+    with Broker() as broker, start(broker.url) as worker:
         worker.ready()
         async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
-            assert (await fleet.call("echo", X)).engine == "python"
+            engine = (await fleet.call("echo", X)).engine
             slow = [asyncio.ensure_future(fleet.call("echo", X, {"delay": 2.0}, timeout=60)) for _ in range(6)]
             await fleet.call("fft", X["x"], lane="realtime")
             broker.process.send_signal(number)
@@ -82,17 +91,19 @@ async def test_calls_in_flight_at_a_broker_restart_end_and_the_fleet_goes_on(
 
             async def served() -> bool:
                 try:
-                    return (await fleet.call("echo", X, timeout=5)).engine == "python"
+                    return (await fleet.call("echo", X, timeout=5)).engine == engine
                 except FleetError:
                     return False  # the worker is on its way back, too
 
             await until(served, "calls being answered again", 20)
-            assert set(await outcomes([waiting])) <= {"python", "unavailable"}
+            assert set(await outcomes([waiting])) <= {engine, "unavailable"}
 
 
-async def test_calls_under_a_broker_restart_are_never_answered_with_something_else(transport: str) -> None:
+async def test_calls_under_a_broker_restart_are_never_answered_with_something_else(
+    transport: str, start: Start
+) -> None:
     """Each answer belongs to its call, whatever happens to the connection in between."""
-    with Broker() as broker, WorkerProcess(broker.url, "--primary") as worker:
+    with Broker() as broker, start(broker.url) as worker:
         worker.ready()
         async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
             stop = asyncio.Event()
@@ -135,11 +146,8 @@ async def test_a_worker_that_hangs_past_the_deadline_costs_no_more_than_the_dead
 
 
 @pytest.mark.timeout(120)
-async def test_ten_thousand_calls_to_a_worker_that_admits_a_hundred(transport: str) -> None:
-    with (
-        Broker() as broker,
-        WorkerProcess(broker.url, "--primary", "--queue-limit", "100", "--executors", "1") as worker,
-    ):
+async def test_ten_thousand_calls_to_a_worker_that_admits_a_hundred(transport: str, start: Start) -> None:
+    with Broker() as broker, start(broker.url, "--queue-limit", "100", "--executors", "1") as worker:
         worker.ready()
         async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
             calls = [
