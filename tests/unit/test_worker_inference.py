@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -180,3 +181,16 @@ def _of(runtime, model, max_batch):
         openvino.save_model(model, path, compress_to_fp16=False)
         files = {"model.xml": path.read_bytes(), "model.bin": path.with_suffix(".bin").read_bytes()}
     return load(runtime, settings(max_batch=max_batch), files)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_values_that_a_model_cannot_take_fail_every_time_and_spoil_nothing(runtime, threads):
+    folder = Path(__file__).parents[2] / "workers-rs" / "crates" / "inference" / "tests" / "models"
+    files = {f"model.{kind}": (folder / f"fragile.{kind}").read_bytes() for kind in ("xml", "bin")}
+    model = load(runtime, settings(threads=threads), files)
+    # The model fails where 12 is not divisible by the largest value plus one.
+    good, bad = ({"x": np.full((1, 2), value, np.float32)} for value in (2.0, 4.0))
+    for _ in range(3):
+        np.testing.assert_array_equal(model.infer([good])[0]["y"], good["x"])
+        with pytest.raises(InternalError):
+            model.infer([bad])

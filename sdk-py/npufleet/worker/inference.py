@@ -178,9 +178,16 @@ class _Pools:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
-        # Read-only arrays are copied into the request, writable ones (gathered batches) are used where they are.
-        found = request.infer(dict(inputs), share_inputs=True)
-        results = {name: np.asarray(found[index]) for index, name in enumerate(outputs)}
+        try:
+            # Read-only arrays are copied into the request, writable ones (gathered batches) are used where they are.
+            # Not `infer`: on one thread it hides a failure and gives the outputs of the inference before.
+            request.start_async(dict(inputs), share_inputs=True)
+            request.wait()
+        except RuntimeError:
+            # After a failure a graph may take the same values for good, with the shapes of the inference before.
+            self._compiled[bucket] = self._compile(bucket), []
+            raise
+        results = {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(outputs)}
         idle.append(request)
         return {name: array[:rows] for name, array in results.items()} if bucket != rows else results
 
