@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use async_nats::Client;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::endpoint::Endpoint;
 use crate::events::Events;
@@ -40,6 +42,10 @@ pub(crate) struct Core {
     pub(crate) publishing: tokio::sync::RwLock<()>,
     /// Rung when the broker connection was lost and found.
     pub(crate) reconnected: Notify,
+    /// Requests that are being handed over.
+    pub(crate) forwards: Mutex<JoinSet<()>>,
+    /// The event loop, for the executors.
+    pub(crate) runtime: Handle,
     served: AtomicU64,
 }
 
@@ -65,6 +71,8 @@ impl Core {
             devices: Mutex::new(crate::models::unknown_devices()),
             publishing: tokio::sync::RwLock::new(()),
             reconnected: Notify::new(),
+            forwards: Mutex::default(),
+            runtime: Handle::current(),
             served: AtomicU64::new(0),
         }
     }

@@ -48,6 +48,8 @@ impl Serving {
             core.unsubscribe(intakes.into_values().collect()).await;
             core.queue.close();
             join(executors).await;
+            let forwards = std::mem::take(&mut *core.forwards.lock());
+            forwards.join_all().await;
         };
         if timeout(limit, ended).await.is_err() {
             log(format_args!(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -70,6 +70,7 @@ pub(crate) struct Endpoint {
     pub(crate) statistics: Statistics,
     row: &'static OperationRow,
     known: Mutex<Known>,
+    other_engine_seen: Mutex<Option<Instant>>,
 }
 
 struct Known {
@@ -119,6 +120,7 @@ impl Endpoint {
             statistics: Statistics::default(),
             row: contract::operation(operation)?,
             known: Mutex::new(Known::new(Arc::new(engine))),
+            other_engine_seen: Mutex::default(),
         })
     }
 
@@ -126,7 +128,20 @@ impl Endpoint {
     pub(crate) fn swap(&self, engine: Engine) {
         let known = Known::new(Arc::new(engine));
         // The old engine may take long to go; not while requests wait for this lock.
-        drop(std::mem::replace(&mut *self.known.lock(), known));
+        let old = std::mem::replace(&mut *self.known.lock(), known);
+        drop(old);
+    }
+
+    /// The other engine has just answered.
+    pub(crate) fn saw_other_engine(&self) {
+        *self.other_engine_seen.lock() = Some(Instant::now());
+    }
+
+    /// Whether the other engine answered a moment ago.
+    pub(crate) fn other_engine_seen_within(&self, moment: Duration) -> bool {
+        self.other_engine_seen
+            .lock()
+            .is_some_and(|seen| seen.elapsed() < moment)
     }
 
     /// What the service protocol tells about it beyond its subject.

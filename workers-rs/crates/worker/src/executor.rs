@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use npufleet_operations::{Context, Operation};
-use npufleet_wire::{Error, ErrorKind, Frame, Result, Timing};
+use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
@@ -80,23 +80,15 @@ impl Executor<'_> {
     fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done> {
         let mut start = self.taken;
         let mut execute = |request: Request| {
-            let outcome = self.check(&request, start).and_then(|()| {
-                let frame = Frame {
-                    layout: Arc::clone(&request.prepared.layout),
-                    bytes: request.payload.clone(),
-                };
-                let stop = || {
-                    Instant::now() >= request.deadline
-                        || self.core.queue.is_cancelled(self.index, &request.reply)
-                };
-                let work = || {
-                    operation.execute(&frame, &request.prepared.params, &Context { stop: &stop })
-                };
-                catch_unwind(AssertUnwindSafe(work))
-                    .unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
-            });
+            let outcome = match self.check(&request, start) {
+                Ok(()) => {
+                    let outcome = self.one(operation, &request);
+                    request.prepared.took(start.elapsed());
+                    outcome
+                }
+                Err(error) => Err(error),
+            };
             let end = Instant::now();
-            request.prepared.took(end - start);
             let done = Done {
                 request,
                 outcome,
@@ -109,16 +101,22 @@ impl Executor<'_> {
         batch.drain(..).map(&mut execute).collect()
     }
 
+    fn one(&self, operation: &dyn Operation, request: &Request) -> Result<Bytes> {
+        let frame = request.frame();
+        let is_cancelled = || self.core.queue.is_cancelled(self.index, &request.reply);
+        let stop = || Instant::now() >= request.deadline || is_cancelled();
+        let work = || operation.execute(&frame, &request.prepared.params, &Context { stop: &stop });
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
+    }
+
     fn together(&self, network: &dyn Network, batch: &mut Vec<Request>) -> Vec<Done> {
         let start = self.taken;
         let (mut frames, mut wanted, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for request in batch.drain(..) {
             match self.check(&request, start) {
                 Ok(()) => {
-                    frames.push(Frame {
-                        layout: Arc::clone(&request.prepared.layout),
-                        bytes: request.payload.clone(),
-                    });
+                    frames.push(request.frame());
                     wanted.push(request);
                 }
                 Err(error) => done.push(Done {
@@ -190,20 +188,18 @@ impl Executor<'_> {
                 .telemetry
                 .executed(&request, batch, times, outcome.as_ref().err());
         }
-        if let Err(error) = &outcome
-            && error.kind.hands_over()
-            && request.fallback_reason().is_none()
-            && self.core.hand_over(&request, error)
-        {
-            return;
-        }
         let timing = Timing {
             queued: (self.taken - request.arrived).as_micros() as u64,
             fetching: 0,
             batching: (start - self.taken).as_micros() as u64,
             executing: (end - start).as_micros() as u64,
         };
-        self.core.answer(From::Executor, &request, &outcome, timing);
+        match outcome {
+            Err(error) if error.kind.hands_over() && request.fallback_reason().is_none() => {
+                self.core.hand_over(request, error, timing);
+            }
+            outcome => self.core.answer(From::Executor, &request, &outcome, timing),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
 //! - `executor`: the threads that do the work.
-//! - `reply`: answers, errors, and handing over to the other engine.
+//! - `reply`: results and errors; `handover`: what this engine cannot do goes to the other.
 //! - `models`: which models are served.
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
 //! - `run`: start and serve; `drain`: finish and leave.
@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod events;
 mod executor;
+mod handover;
 mod intake;
 mod models;
 mod queue;

@@ -1,4 +1,4 @@
-//! Answers: a result, an error, or handing the request to the other engine.
+//! Answers: a result or an error.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,29 +75,6 @@ impl Core {
         self.send(From::EventLoop, reply, headers, Bytes::new());
     }
 
-    /// Sends the request as it came to the other engine, which answers the caller; true when that was possible.
-    pub(crate) fn hand_over(self: &Arc<Self>, request: &Request, error: &Error) -> bool {
-        let start = Instant::now();
-        let reason = format!("{}: {}", error.kind, one_line(&error.message));
-        let mut headers = request.headers.clone().unwrap_or_default();
-        headers.insert(name(header::FALLBACK_REASON), reason.as_str());
-        let subject = request.endpoint.fallback[request.lane.index()].clone();
-        let publish = self.client.publish_with_reply_and_headers(
-            subject.clone(),
-            request.reply.clone(),
-            headers,
-            request.payload.clone(),
-        );
-        // Fails when the longer headers no longer fit, or the connection is gone for good.
-        if futures::executor::block_on(publish).is_err() {
-            return false;
-        }
-        request.endpoint.statistics.handed_over(error);
-        self.count_served();
-        self.telemetry.forwarded(request, start, &subject, &reason);
-        true
-    }
-
     fn send(self: &Arc<Self>, from: From, reply: Subject, headers: HeaderMap, payload: Bytes) {
         let size = payload.len();
         let result = match from {
@@ -153,12 +130,13 @@ fn error_headers(error: &Error, fallback_reason: Option<&str>) -> HeaderMap {
     headers
 }
 
-fn name(header: &'static str) -> HeaderName {
+/// A header's name, without copying it.
+pub(crate) fn name(header: &'static str) -> HeaderName {
     HeaderName::from_static(header)
 }
 
 /// A header value is one line.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .map(|character| {
             if character.is_control() {

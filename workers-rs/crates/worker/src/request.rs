@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use npufleet_wire::{Lane, Result, header};
+use npufleet_wire::{Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
 use crate::queue::{Limits, Work};
@@ -102,6 +102,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The payload with its layout; nothing is copied.
+    pub(crate) fn frame(&self) -> Frame {
+        Frame {
+            layout: Arc::clone(&self.prepared.layout),
+            bytes: self.payload.clone(),
+        }
+    }
+
     /// Why the request left another engine, if it did.
     pub(crate) fn fallback_reason(&self) -> Option<&str> {
         Asked::read(self.headers.as_ref()).fallback_reason

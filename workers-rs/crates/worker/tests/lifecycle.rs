@@ -41,6 +41,24 @@ async fn what_this_engine_cannot_do_goes_to_the_other_with_the_reason() {
     assert_eq!(text(&forwarded, "X-Own"), "kept");
     assert!(text(&forwarded, header::FALLBACK_REASON).starts_with("unsupported: "));
 
+    // Nobody there: the caller hears of it from us, at once.
+    fallback.unsubscribe().await.unwrap();
+    let half = single("x", Dtype::F16, &[4], &[0; 8]);
+    let alone = async {
+        loop {
+            // What was handed over while the other engine was thought to be there stays without an answer.
+            let patience = Some(Duration::from_millis(500));
+            let request = async_nats::Request::new()
+                .payload(half.clone())
+                .timeout(patience);
+            let reply = client.send_request(FFT, request).await;
+            if reply.is_ok_and(|reply| kind(&reply) == "unsupported") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, alone).await.unwrap();
+
     // What already left another engine is not sent round in circles.
     let reason =
         HeaderMap::from_iter([(header::FALLBACK_REASON.parse().unwrap(), "no_answer".into())]);
@@ -329,7 +347,11 @@ async fn sampled_requests_leave_spans_and_others_do_not() {
         .publish_with_reply_and_headers(FFT, "inbox.me.1", sampled("01"), half)
         .await
         .unwrap();
-    fallback.next().await.unwrap();
+    let forwarded = fallback.next().await.unwrap();
+    client
+        .publish(forwarded.reply.unwrap(), "from python".into())
+        .await
+        .unwrap();
     worker.terminate();
     assert_eq!(worker.wait(), Some(0));
     let file = std::fs::read_dir(&traces.0)
