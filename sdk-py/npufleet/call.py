@@ -18,7 +18,7 @@ from npufleet.telemetry.spans import start_call
 from npufleet.transport import Reply
 from npufleet.transport.sweep import Sweep
 from npufleet.wire import contract, header
-from npufleet.wire.frame import decode
+from npufleet.wire.frame import reader_of
 from npufleet.wire.prepare import prepare
 from npufleet.wire.subject import Subject
 
@@ -113,10 +113,11 @@ class Calls:
             elif self._hedges:
                 self._drop(self._hedges.pop(future, None))
             if span is None:
-                tensors_out, params_out = decode(reply.payload)
+                result = Result(reply, reader_of(reply.payload))
             else:
                 with span.result():
-                    tensors_out, params_out = decode(reply.payload)
+                    result = Result(reply, reader_of(reply.payload), span.trace_id)
+                    len(result)  # makes the arrays, so that the span shows what that takes
         except (FleetError, asyncio.CancelledError) as error:
             kind = error.kind if isinstance(error, FleetError) else "cancelled"
             counters.failed(kind)
@@ -125,11 +126,15 @@ class Calls:
             raise
         engine = reply.header(header.ENGINE)
         reason = reply.header(header.FALLBACK_REASON)
-        counters.succeeded(engine, reason)
-        if span is None:
-            return Result(tensors_out, params_out, reply)
-        span.end(None, reason, engine, reply.header(header.DEVICE))
-        return Result(tensors_out, params_out, reply, span.trace_id)
+        try:
+            counters.engines[engine] += 1
+        except KeyError:
+            counters.engines[engine] = 1
+        if reason is not None:
+            counters.fell_back(reason)
+        if span is not None:
+            span.end(None, reason, engine, result.device)
+        return result
 
     def close(self) -> None:
         """Stop the timer; the transport ends what is in flight."""

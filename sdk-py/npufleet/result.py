@@ -13,24 +13,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from npufleet.transport import Reply
+    from npufleet.wire.frame import Reader
 
 
 class Result(Mapping[str, "NDArray[Any]"]):
     """The output arrays of a call by name; they are read-only views of the reply.
 
-    `params` are the parameters that the reply carries, `trace_id` is the id of its trace (32 hex digits) or None
-    when the call was not traced.
+    `trace_id` is the id of the call's trace (32 hex digits), or None when the call was not traced.
     """
 
-    __slots__ = ("_reply", "_tensors", "params", "trace_id")
+    __slots__ = ("_arrays", "_params", "_reader", "_reply", "trace_id")
 
-    def __init__(
-        self, tensors: dict[str, NDArray[Any]], params: dict[str, Any], reply: Reply, trace_id: str | None = None
-    ) -> None:
-        self._tensors = tensors
-        self.params = params
+    def __init__(self, reply: Reply, reader: Reader, trace_id: str | None = None) -> None:
         self._reply = reply
+        # The header is checked; the arrays are made when they are asked for.
+        self._reader = reader
+        self._arrays: dict[str, NDArray[Any]] | None = None
+        self._params: dict[str, Any] | None = None
         self.trace_id = trace_id
+
+    @property
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        if self._arrays is None:
+            self._arrays = self._reader.tensors(self._reply.payload)
+        return self._arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._tensors[name]
@@ -52,6 +58,13 @@ class Result(Mapping[str, "NDArray[Any]"]):
             names = ", ".join(self._tensors) or "none"
             raise InvalidShapeError(f"the result has {len(self._tensors)} tensors: {names}; ask for one by name")
         return next(iter(self._tensors.values()))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that the reply carries."""
+        if self._params is None:
+            self._params = self._reader.parameters()
+        return self._params
 
     @property
     def engine(self) -> str | None:

@@ -24,25 +24,18 @@ class Statistics:
 class Counters:
     """The counters behind `Statistics`, written from one event loop."""
 
-    __slots__ = ("answered", "calls", "engines", "errors", "fallbacks", "retries")
+    __slots__ = ("calls", "engines", "errors", "fallbacks", "retries")
 
     def __init__(self) -> None:
-        self.calls = self.answered = self.retries = 0
+        self.calls = self.retries = 0
         self.errors: dict[str, int] = {}
         self.fallbacks: dict[str, int] = {}
-        self.engines: dict[str, int] = {}
+        self.engines: dict[str | None, int] = {}
 
-    def succeeded(self, engine: str | None, reason: str | None) -> None:
-        """Count an answer; the reason's first word is what is counted."""
-        self.answered += 1
-        name = engine or "unknown"
-        try:
-            self.engines[name] += 1
-        except KeyError:
-            self.engines[name] = 1
-        if reason is not None:
-            word = reason.partition(":")[0]
-            self.fallbacks[word] = self.fallbacks.get(word, 0) + 1
+    def fell_back(self, reason: str) -> None:
+        """Count an answer of another engine or device; the reason's first word is what is counted."""
+        word = reason.partition(":")[0]
+        self.fallbacks[word] = self.fallbacks.get(word, 0) + 1
 
     def failed(self, kind: str) -> None:
         """Count an error."""
@@ -51,5 +44,10 @@ class Counters:
     def snapshot(self) -> Statistics:
         """Return the counts as they are now."""
         return Statistics(
-            self.calls, self.answered, self.retries, dict(self.errors), dict(self.fallbacks), dict(self.engines)
+            calls=self.calls,
+            answered=sum(self.engines.values()),
+            retries=self.retries,
+            errors=dict(self.errors),
+            fallbacks=dict(self.fallbacks),
+            engines={engine or "unknown": count for engine, count in self.engines.items()},
         )

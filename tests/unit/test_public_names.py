@@ -13,7 +13,7 @@ import pytest
 import npufleet
 from npufleet import AsyncFleet, Fleet, FleetError, ModelInfo, Result, Statistics, errors
 from npufleet.blocking import BlockingModels
-from npufleet.wire import contract
+from npufleet.wire import contract, frame
 
 NAMES = [
     "AsyncFleet",
@@ -160,12 +160,14 @@ def test_a_fleet_is_imported_without_what_it_may_never_need() -> None:
 
 def test_a_result_is_a_mapping_of_arrays() -> None:
     class Reply:
-        status, payload = 0, b""
+        status, payload = 0, frame.encode({"y": np.zeros(2), "z": np.ones(1)}, {"n": 3})
 
         def header(self, name: str) -> str | None:
             return {"Npu-Engine": "rust", "Npu-Timing": "queued=1;fetching=2;batching=3;executing=4"}.get(name)
 
-    result = Result({"y": np.zeros(2), "z": np.ones(1)}, {}, Reply())
+    reply = Reply()
+    result = Result(reply, frame.reader_of(reply.payload))
+    assert result.params == {"n": 3}
     assert list(result) == ["y", "z"]
     assert len(result) == 2
     assert result.engine == "rust"

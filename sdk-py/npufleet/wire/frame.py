@@ -86,19 +86,27 @@ def decode(buffer: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     Raises `InvalidFrameError`, or `InvalidParameterError` when a parameter is not finite, whatever the bytes are.
     """
-    # Written out for speed: every reply comes through here, nearly always with a header that is known.
     data: bytes | memoryview = buffer if type(buffer) is bytes else memoryview(buffer).cast("B").toreadonly()
-    reader = None
-    if len(data) >= layout.PREFIX and (length := _unpack_length(data)[0]) <= CACHED_HEADER:
-        header = data[: layout.PREFIX + length]
-        reader = _READERS.get(header if type(header) is bytes else bytes(header))
-    if reader is None or reader.total != len(data):
-        reader = _read(data)
-    tensors = {}
-    # No comprehension: for the usual one tensor, its own function call costs as much as the view.
-    for name, shape, dtype, start in reader.views:
-        tensors[name] = _view(shape, dtype, data, start)
-    return tensors, reader.parameters()
+    reader = reader_of(data)
+    return reader.tensors(data), reader.parameters()
+
+
+def reader_of(data: bytes | memoryview) -> Reader:
+    """Check a frame's header and return what reads frames that start like it; raises what `decode` raises.
+
+    Every reply comes through here, nearly always with a header that is known.
+    """
+    size = len(data)
+    if size >= layout.PREFIX:
+        end = _unpack_length(data)[0] + layout.PREFIX
+        if end <= CACHED_HEADER:
+            header = data[:end]
+            reader = _READERS.get(header if type(header) is bytes else bytes(header))
+            if reader is not None and reader.total == size:
+                return reader
+    header = bytes(data[: layout.header_end(data)])
+    reader = Reader(header, size)
+    return remember(_READERS, header, reader) if len(header) <= CACHED_HEADER else reader
 
 
 def params_text(params: Mapping[str, object] | None) -> str:
@@ -122,29 +130,31 @@ def remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
     return value
 
 
-class _Reader:
+class Reader:
     """A checked header: what `np.ndarray` needs to view each tensor, and the parameters."""
 
-    __slots__ = ("_nested", "_params", "_text", "has_params", "total", "views")
+    __slots__ = ("_nested", "_params", "_text", "_views", "total")
 
     def __init__(self, header: bytes, size: int) -> None:
         found = layout.read(header, size)
         self.total = size
-        self.views = [(entry.name, entry.shape, entry.dtype.numpy, entry.start) for entry in found.tensors]
+        self._views = [(entry.name, entry.shape, entry.dtype.numpy, entry.start) for entry in found.tensors]
         self._text = found.params
         self._params = layout.parse_params(found.params) if found.params else {}
-        self.has_params = bool(self._params)
         self._nested = any(isinstance(value, list | dict) for value in self._params.values())
 
+    def tensors(self, data: bytes | memoryview) -> dict[str, NDArray[Any]]:
+        """Return the tensors of a frame with this header, as read-only views of it."""
+        views = {}
+        # No comprehension: for the usual one tensor, its own function call costs as much as the view.
+        for name, shape, dtype, start in self._views:
+            views[name] = _view(shape, dtype, data, start)
+        return views
+
     def parameters(self) -> dict[str, Any]:
-        # Each caller owns what it gets: a shared nested value would let one request change the next.
+        """Return the parameters; each caller owns what it gets."""
+        # A shared nested value would let one request change the next.
         return layout.parse_params(self._text) if self._nested else self._params.copy()
-
-
-def _read(data: bytes | memoryview) -> _Reader:
-    header = bytes(data[: layout.header_end(data)])
-    reader = _Reader(header, len(data))
-    return remember(_READERS, header, reader) if len(header) <= CACHED_HEADER else reader
 
 
 def _dtype(name: str, array: NDArray[Any]) -> dtypes.Dtype:
@@ -155,4 +165,4 @@ def _dtype(name: str, array: NDArray[Any]) -> dtypes.Dtype:
 
 
 _PLANS: dict[Any, Plan] = {}
-_READERS: dict[bytes, _Reader] = {}
+_READERS: dict[bytes, Reader] = {}
