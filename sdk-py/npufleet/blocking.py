@@ -10,8 +10,9 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from npufleet._typed import Operations
+from npufleet.call import TIMEOUT_S
 from npufleet.errors import UnavailableError
-from npufleet.fleet import TIMEOUT_S, AsyncFleet
+from npufleet.fleet import AsyncFleet
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
 from npufleet.wire import contract
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from npufleet.errors import FleetError, InvalidParameterError
 from npufleet.recovery import NEVER, Recovery
 from npufleet.result import Result
+from npufleet.statistics import Counters, Statistics
 from npufleet.telemetry.spans import start_call
 from npufleet.transport import Reply
 from npufleet.transport.sweep import Sweep
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from npufleet.recovery import Diagnose
-    from npufleet.statistics import Counters
     from npufleet.transport import Transport
 
 _log = logging.getLogger(__name__)
 
 Future = asyncio.Future[Reply]
+TIMEOUT_S: Final = 30.0
 TIMEOUT_LIMIT_S: Final = 7 * 24 * 3600.0
 ROUTES: Final = 1024
 
@@ -55,14 +56,14 @@ class Request(NamedTuple):
     headers: dict[str, str] | None
 
 
-class Calls:
-    """The calls in flight of one fleet object, over one transport."""
+class Caller:
+    """Calls over one transport, and those that are in flight: the part of `AsyncFleet` that has to be fast."""
 
-    def __init__(self, transport: Transport, prefix: str, counters: Counters, diagnose: Diagnose) -> None:
+    def __init__(self, transport: Transport, prefix: str, diagnose: Diagnose) -> None:
         loop = asyncio.get_running_loop()
         self._transport = transport
         self._prefix = prefix
-        self._counters = counters
+        self._counters = Counters()
         self._diagnose = diagnose
         self._routes: dict[tuple[str, str | None, str], Route] = {}
         self._request = transport.request
@@ -75,12 +76,18 @@ class Calls:
         self,
         operation: str,
         tensors: object,
-        params: Mapping[str, object] | None,
-        model: str | None,
-        timeout: float,  # noqa: ASYNC109 - it travels with the request as its deadline
-        lane: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        timeout: float = TIMEOUT_S,  # noqa: ASYNC109 - it travels with the request as its deadline
+        lane: str = contract.DEFAULT_LANE,
     ) -> Result:
-        """See `AsyncFleet.call`."""
+        """Run an operation on the fleet and return its result.
+
+        `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
+        with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
+        of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
+        """
         route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
         try:
             in_time = 0.0 < timeout <= TIMEOUT_LIMIT_S
@@ -136,7 +143,11 @@ class Calls:
             span.end(None, reason, engine, result.device)
         return result
 
-    def close(self) -> None:
+    def statistics(self) -> Statistics:
+        """Return what has been counted since the connection was opened."""
+        return self._counters.snapshot()
+
+    def _stop_calls(self) -> None:
         """Stop the timer; the transport ends what is in flight."""
         self._half_times.stop()
 

@@ -8,30 +8,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 from npufleet import rows as row_requests
 from npufleet._typed import AsyncOperations
-from npufleet.call import Calls
+from npufleet.call import TIMEOUT_S, Caller
 from npufleet.control import Control
 from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
 from npufleet.opening import Opening
-from npufleet.statistics import Counters, Statistics
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
 
     from npufleet.broker.local import LocalFleet
     from npufleet.models import Models
-    from npufleet.result import Result
     from npufleet.transport import Transport
 
-TIMEOUT_S = 30.0
 
-
-class AsyncFleet(AsyncOperations):
+class AsyncFleet(Caller, AsyncOperations):
     """A connection to a fleet, bound to the event loop that opened it.
 
     Open it with `connect` or `local`. Every call may raise any `FleetError`; cancelling the task that awaits a
@@ -40,13 +36,11 @@ class AsyncFleet(AsyncOperations):
 
     def __init__(self, options: ConnectOptions, transport: Transport, local: LocalFleet | None = None) -> None:
         """Take over an open transport; programs use `connect` or `local`."""
+        super().__init__(transport, options.prefix, self._why_nobody_serves)
         self._options = options
-        self._transport = transport
         self._local = local
-        self._counters = Counters()
         self._control = Control(options)
         self._models: Models | None = None
-        self._calls = Calls(transport, options.prefix, self._counters, self._why_nobody_serves)
 
     @classmethod
     def connect(
@@ -111,25 +105,6 @@ class AsyncFleet(AsyncOperations):
             await local.stop()
             raise
 
-    def call(
-        self,
-        operation: str,
-        tensors: object,
-        params: Mapping[str, object] | None = None,
-        *,
-        model: str | None = None,
-        timeout: float = TIMEOUT_S,
-        lane: str = contract.DEFAULT_LANE,
-    ) -> Coroutine[Any, Any, Result]:
-        """Run an operation on the fleet: await this to get its result.
-
-        `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
-        with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
-        of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
-        """
-        # Not a coroutine around a coroutine: this is the hot path.
-        return self._calls.call(operation, tensors, params, model, timeout, lane)
-
     async def infer(
         self,
         model: str,
@@ -145,7 +120,7 @@ class AsyncFleet(AsyncOperations):
         version being served raises `UnknownModelError`.
         """
         params = None if version is None else {"version": version}
-        return dict(await self._calls.call("infer", inputs, params, model, timeout, lane))
+        return dict(await self.call("infer", inputs, params, model=model, timeout=timeout, lane=lane))
 
     async def map(
         self,
@@ -178,7 +153,7 @@ class AsyncFleet(AsyncOperations):
             arrays,
             size,
             concurrency,
-            lambda chunk: self._calls.call(operation, chunk, params, model, timeout, lane),
+            lambda chunk: self.call(operation, chunk, params, model=model, timeout=timeout, lane=lane),
         )
         return next(iter(outputs.values())) if len(outputs) == 1 and not isinstance(rows, Mapping) else outputs
 
@@ -196,10 +171,6 @@ class AsyncFleet(AsyncOperations):
         from npufleet import health
 
         return await health.collect(self)
-
-    def statistics(self) -> Statistics:
-        """Return what has been counted since the connection was opened."""
-        return self._counters.snapshot()
 
     @property
     def url(self) -> str:
@@ -248,7 +219,7 @@ class AsyncFleet(AsyncOperations):
                 stack.push_async_callback(self._local.stop)
             stack.push_async_callback(self._control.close)
             stack.push_async_callback(self._transport.close)
-            self._calls.close()
+            self._stop_calls()
 
     async def __aenter__(self) -> Self:
         return self
