@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from npufleet import Fleet, UnavailableError
-from npufleet.broker.server import find_nats_server
-from tests.support.wait import free_port, wait_until
+from npufleet.broker.server import find_server
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct-horse"
@@ -49,7 +49,7 @@ def test_the_services_make_a_fleet(services, engine, tmp_path, request):
     environment = {**worker["environment"], "NPUFLEET_URL": f"nats://127.0.0.1:{port}", "OTEL_SDK_DISABLED": "true"}
     environment["NPUFLEET_CACHE_DIR"] = str(tmp_path / "cache")
     with (
-        subprocess.Popen([find_nats_server(), "--addr=127.0.0.1", f"--port={port}", *broker]) as server,
+        subprocess.Popen([find_server(), "--addr=127.0.0.1", f"--port={port}", *broker]) as server,
         subprocess.Popen(
             [sys.executable, "-m", "npufleet", *worker["command"]],
             env={**os.environ, **environment},
@@ -77,5 +77,5 @@ def first_answer(url: str):
             return False
         return True
 
-    wait_until(answered, timeout=30, what="the fleet answers")
+    wait_until(answered, what="the fleet answers")
     return answers[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wait import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_TIMEOUT_S = 3000
@@ -63,7 +63,7 @@ def jaeger(jaeger_binary, tmp_path):
         process = subprocess.Popen([jaeger_binary, "--config", f"file:{configuration}"], stdout=log, stderr=log)
         try:
             query = f"http://127.0.0.1:{ports['query']}"
-            wait_until(lambda: answers(f"{query}/api/services"), timeout=30, what="Jaeger's query API answers")
+            wait_until(lambda: answers(f"{query}/api/services"), what="Jaeger's query API answers")
             yield f"http://127.0.0.1:{ports['otlp']}", query
         finally:
             process.terminate()

@@ -1,8 +1,7 @@
-"""What the tests of the broker, the supervisor and the command line share: certificates, roles, conditions, a fake worker."""
+"""What the tests of the broker, the supervisor and the command line share: certificates, roles, a fake worker."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -10,7 +9,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ from nats.aio.client import Client
 from npufleet.broker.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 REPOSITORY = Path(__file__).parents[2]
 LOCAL = REPOSITORY / "broker" / "local.conf"
@@ -64,20 +62,11 @@ while True:
 
 
 def fake_worker(folder: Path) -> str:
-    """Write a stand-in for the Rust worker's binary that says `ready` and waits; FAKE_WORKER_MODE makes it misbehave."""
+    """Write a stand-in for the Rust worker that says `ready` and waits; FAKE_WORKER_MODE makes it misbehave."""
     path = folder / "fake-worker"
     path.write_text(FAKE_WORKER.format(python=sys.executable), "utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
-
-
-async def until(condition: Callable[[], Any], timeout: float = 20.0, what: str = "condition") -> Any:
-    """Wait until a condition holds and return its value; fails the test after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true within {timeout} s"
-        await asyncio.sleep(0.02)
-    return value
 
 
 def alive(pid: int) -> bool:

@@ -14,7 +14,8 @@ from npufleet.errors import UnavailableError
 from npufleet.models import Models
 from npufleet.transport.connection import connect
 from npufleet.transport.options import ConnectOptions
-from tests.integration.broker_support import Durable, durable, until
+from tests.integration.broker_support import Durable, durable
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +41,7 @@ async def refused(broker: Durable, user: str, subject: str) -> None:
     """Wait until the server has said that this user may not do something with this subject."""
     await until(
         lambda: [text for text in broker.errors[user] if "permissions violation" in text and subject.lower() in text],
-        timeout=5,
+        seconds=5,
         what=f"refusal of {subject} for {user}; said so far: {broker.errors[user]}",
     )
 

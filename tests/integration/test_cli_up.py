@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.broker_support import alive, fake_worker, source_environment, until
+from tests.integration.broker_support import alive, fake_worker, source_environment
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +40,7 @@ class Up:
             assert self.process.returncode is None, self.events
             return next((each for each in self.events if wanted.items() <= each.items()), None)
 
-        found: Event = await until(said, 40, f"event {wanted}")
+        found: Event = await until(said, f"event {wanted}", 40)
         return found
 
     @property

@@ -18,7 +18,8 @@ from npufleet.broker import folder
 from npufleet.broker.buckets import FILES_BUCKET, MODELS, STATUS
 from npufleet.broker.local import LocalFleet
 from npufleet.errors import InvalidParameterError, UnavailableError
-from tests.integration.broker_support import alive, fake_worker, proc, until
+from tests.integration.broker_support import alive, fake_worker, proc
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,25 +18,16 @@ import nats
 
 from npufleet.broker.server import find_server, port_of
 from npufleet.wire import frame
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 SDK = Path(__file__).parents[2] / "sdk-py"
 PATIENCE = 30.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Return the first true value of a condition that no event announces."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what} did not happen in {seconds} s"
-        pause.wait(0.01)
-    return value
 
 
 class Broker:

@@ -11,6 +11,7 @@ from npufleet.errors import DeadlineExceededError, UnavailableError
 from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
 from tests.support.native_stand import SUBJECT, broker, echo, silence, soon, transport
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +23,6 @@ authorization { users = [
     publish: ["npu.v1.call.*.echo", "npu.v1.cancel.>"], subscribe: "_INBOX_alice.>" } }
 ] }
 """
-
-
-async def until(condition: object, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - the core has no event to wait on
-            await asyncio.sleep(0.01)
 
 
 async def test_broker_restart(tmp_path: Path) -> None:
