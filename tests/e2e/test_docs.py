@@ -45,6 +45,7 @@ def fleet_url():
 def workspace(tmp_path: Path) -> Path:
     """A folder with the files that the pages speak of."""
     shutil.copy(package_file("magika", "models/standard_v3_3/model.onnx"), tmp_path / "model.onnx")
+    shutil.copy(ROOT / "broker" / "durable.conf", tmp_path)
     np.save(tmp_path / "samples.npy", np.sin(np.linspace(0, 100, 1024)))
     return tmp_path
 
