@@ -135,6 +135,10 @@ def test_ctrl_c_ends_a_program(broker: Broker, python_worker: WorkerProcess, tra
     assert process.returncode == -signal.SIGINT
 
 
+def public(cls: type) -> set[str]:
+    return {name for each in cls.__mro__[:-1] for name in vars(each) if not name.startswith("_")}
+
+
 def parameters(function: object) -> list[tuple[str, object, object]]:
     return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]  # type: ignore[arg-type]
 
@@ -144,8 +148,8 @@ def parameters(function: object) -> list[tuple[str, object, object]]:
 )
 def test_both_have_the_same_methods(asynchronous: type, blocking_class: type) -> None:
     only = {"control", "options", "why_nobody_serves", "run", "asynchronous"}
-    names = {name for name in vars(asynchronous) if not name.startswith("_")}
-    assert names - only == {name for name in vars(blocking_class) if not name.startswith("_")} - only
+    names = public(asynchronous)
+    assert names - only == public(blocking_class) - only
     for name in names - only - {"connect", "local"}:
         ours, theirs = getattr(asynchronous, name), getattr(blocking_class, name)
         if not isinstance(ours, property):
