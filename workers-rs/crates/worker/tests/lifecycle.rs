@@ -352,6 +352,7 @@ async fn sampled_requests_leave_spans_and_others_do_not() {
         .publish(forwarded.reply.unwrap(), "from python".into())
         .await
         .unwrap();
+    client.flush().await.unwrap();
     worker.terminate();
     assert_eq!(worker.wait(), Some(0));
     let file = std::fs::read_dir(&traces.0)
