@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "bench" / "out"
@@ -45,8 +46,11 @@ def run_json(*command: str | Path, environment: dict[str, str] | None = None) ->
 
 def raw_echo(url: str, in_flight: int, seconds: float) -> dict[str, float]:
     """Rate and latency of a bare async-nats echo, Rust to Rust over two connections of the same broker."""
+    broker = urlsplit(url)
     rows = run_json(
-        RELEASE / "examples" / "floor", "--url", url, "--in-flight", str(in_flight), "--seconds", str(seconds)
+        *(RELEASE / "examples" / "floor", "--url", f"nats://{broker.hostname}:{broker.port}"),
+        *("--user", broker.username or "", "--password", broker.password or ""),
+        *("--in-flight", str(in_flight), "--seconds", str(seconds)),
     )
     return {name: float(rows[0][name]) for name in ("rate", "p50_us", "p99_us")}
 
