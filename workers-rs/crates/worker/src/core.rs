@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::endpoint::{Endpoint, Target};
+use crate::endpoint::Endpoint;
 use crate::events::Events;
-use crate::link::Link;
+use crate::intake::Intake;
 use crate::queue::Queue;
 use crate::request::Request;
 use crate::telemetry::Telemetry;
@@ -28,31 +28,62 @@ pub(crate) struct Core {
     /// When the worker started, RFC 3339 in UTC.
     pub(crate) started: String,
     pub(crate) prefix: String,
-    /// Requests come in here and answers go out.
-    pub(crate) link: Arc<Link<Target>>,
-    /// Everything else: the service protocol, the model registry.
-    pub(crate) control: Client,
-    /// Rung when the control connection was lost and found.
-    pub(crate) reconnected: Arc<Notify>,
+    pub(crate) client: Client,
     pub(crate) queue: Queue<Request>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) events: Events,
     /// What is served now, by name.
     pub(crate) endpoints: RwLock<BTreeMap<String, Arc<Endpoint>>>,
-    /// The link's subscriptions, by the same names.
-    pub(crate) subscriptions: Mutex<BTreeMap<String, Vec<u64>>>,
+    /// The subscriptions that feed the queue, by the same names.
+    pub(crate) intakes: Mutex<BTreeMap<String, Intake>>,
     /// The devices of this machine, as the service's metadata shows them.
     pub(crate) devices: Mutex<Value>,
+    /// Held by executors while they publish; whoever holds it for writing has the connection to itself.
+    pub(crate) publishing: tokio::sync::RwLock<()>,
+    /// Rung when the broker connection was lost and found.
+    pub(crate) reconnected: Notify,
     /// Requests that are being handed over.
     pub(crate) forwards: Mutex<JoinSet<()>>,
     /// The event loop, for the executors.
     pub(crate) runtime: Handle,
-    pub(crate) served: AtomicU64,
+    served: AtomicU64,
 }
 
 impl Core {
+    pub(crate) fn new(
+        client: Client,
+        prefix: String,
+        queue: Queue<Request>,
+        telemetry: Arc<Telemetry>,
+        events: Events,
+        id: String,
+    ) -> Self {
+        Self {
+            id,
+            started: crate::service::rfc3339(std::time::SystemTime::now()),
+            prefix,
+            client,
+            queue,
+            telemetry,
+            events,
+            endpoints: RwLock::default(),
+            intakes: Mutex::default(),
+            devices: Mutex::new(crate::models::unknown_devices()),
+            publishing: tokio::sync::RwLock::new(()),
+            reconnected: Notify::new(),
+            forwards: Mutex::default(),
+            runtime: Handle::current(),
+            served: AtomicU64::new(0),
+        }
+    }
+
     /// Counts a request that was answered or handed over.
     pub(crate) fn count_served(&self) {
         self.served.fetch_add(1, Relaxed);
+    }
+
+    /// Requests answered or handed over so far.
+    pub(crate) fn served(&self) -> u64 {
+        self.served.load(Relaxed)
     }
 }

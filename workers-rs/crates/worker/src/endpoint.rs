@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use async_nats::Subject;
 use bytes::Bytes;
 use npufleet_operations::Operation;
 use npufleet_wire::contract::{self, OperationRow};
@@ -54,14 +55,6 @@ pub(crate) enum Engine {
     },
 }
 
-/// What a subscription is for.
-pub(crate) enum Target {
-    /// Requests of a lane.
-    Endpoint(Arc<Endpoint>, Lane),
-    /// Calls that are no longer wanted.
-    Cancel,
-}
-
 /// What a subject leads to.
 pub(crate) struct Endpoint {
     /// `echo`, or `infer-<model>`.
@@ -73,7 +66,7 @@ pub(crate) struct Endpoint {
     /// The subjects of all lanes.
     pub(crate) pattern: String,
     /// Where a request goes that this engine cannot do, by lane.
-    pub(crate) fallback: [String; 5],
+    pub(crate) fallback: [Subject; 5],
     pub(crate) statistics: Statistics,
     row: &'static OperationRow,
     known: Mutex<Known>,
@@ -113,7 +106,7 @@ impl Endpoint {
                 operation: operation.to_owned(),
                 model: model.map(str::to_owned),
             };
-            subject.format(prefix)
+            Subject::from(subject.format(prefix))
         });
         Some(Self {
             name: model.map_or_else(
@@ -173,7 +166,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// `invalid_frame`, `invalid_parameter`, `invalid_shape`, `unknown_model`.
-    pub(crate) fn prepare(&self, payload: &[u8]) -> Result<Arc<Prepared>> {
+    pub(crate) fn prepare(&self, payload: &Bytes) -> Result<Arc<Prepared>> {
         let header = frame::header(payload)?;
         let Known {
             engine,
@@ -185,10 +178,7 @@ impl Endpoint {
         })?;
         if payload.len() != prepared.layout.total {
             // The wire crate words the error.
-            Frame::new(
-                Arc::clone(&prepared.layout),
-                Bytes::copy_from_slice(payload),
-            )?;
+            Frame::new(Arc::clone(&prepared.layout), payload.clone())?;
         }
         Ok(prepared)
     }

@@ -12,7 +12,7 @@ use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
-use crate::link::{From, Pieces};
+use crate::reply::From;
 use crate::request::Request;
 use crate::telemetry::{Batch, Times};
 
@@ -71,12 +71,10 @@ impl Executor<'_> {
         if let (Some(first), Some(last)) = (done.first(), done.last()) {
             endpoint.statistics.executed(last.end - first.start);
         }
-        // All replies leave together.
-        self.core.link.send(From::Executor, |pieces| {
-            for done in done {
-                self.finish(done, &told, pieces);
-            }
-        });
+        let _publishing = self.core.publishing.blocking_read();
+        for done in done {
+            self.finish(done, &told);
+        }
     }
 
     fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done> {
@@ -105,7 +103,7 @@ impl Executor<'_> {
 
     fn one(&self, operation: &dyn Operation, request: &Request) -> Result<Bytes> {
         let frame = request.frame();
-        let is_cancelled = || self.core.queue.is_cancelled(self.index, request.call);
+        let is_cancelled = || self.core.queue.is_cancelled(self.index, &request.reply);
         let stop = || Instant::now() >= request.deadline || is_cancelled();
         let work = || operation.execute(&frame, &request.prepared.params, &Context { stop: &stop });
         catch_unwind(AssertUnwindSafe(work))
@@ -161,7 +159,7 @@ impl Executor<'_> {
 
     /// Whether the answer is still wanted.
     fn check(&self, request: &Request, now: Instant) -> Result<()> {
-        if self.core.queue.is_cancelled(self.index, request.call) {
+        if self.core.queue.is_cancelled(self.index, &request.reply) {
             return Err(cancelled());
         }
         if now >= request.deadline {
@@ -170,7 +168,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    fn finish(&self, done: Done, batch: &Batch, pieces: &mut Pieces) {
+    fn finish(&self, done: Done, batch: &Batch) {
         let Done {
             request,
             outcome,
@@ -197,10 +195,10 @@ impl Executor<'_> {
             executing: (end - start).as_micros() as u64,
         };
         match outcome {
-            Err(error) if error.kind.hands_over() && !request.is_fallback => {
+            Err(error) if error.kind.hands_over() && request.fallback_reason().is_none() => {
                 self.core.hand_over(request, error, timing);
             }
-            outcome => self.core.write(pieces, &request, &outcome, timing),
+            outcome => self.core.answer(From::Executor, &request, &outcome, timing),
         }
     }
 }

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Request as Question, RequestErrorKind};
+use async_nats::{HeaderMap, Request as Question, RequestErrorKind, Subject};
 use npufleet_wire::{Error, Timing, header};
 
 use crate::core::Core;
-use crate::headers::{self, Headers};
-use crate::link::From;
+use crate::events::log;
+use crate::reply::{From, name, one_line};
 use crate::request::Request;
 
 /// How long the other engine is believed to be there after it answered.
@@ -33,15 +33,15 @@ impl Core {
 
     async fn forward(self: Arc<Self>, request: Request, error: Error, timing: Timing) {
         let start = Instant::now();
-        let reason = format!("{}: {}", error.kind, error.message);
-        let mut block = Headers::continuing(request.message.headers());
-        block.text(header::FALLBACK_REASON, &reason);
-        let block = block.finish();
-        let fits = block.len() + request.message.payload().len() <= self.link.max_payload();
-        let subject = request.endpoint.fallback[request.lane.index()].as_str();
-        let sent = fits
-            && (self.pass_on(&request, subject, &block)
-                || self.ask(&request, subject, &block).await);
+        let reason = format!("{}: {}", error.kind, one_line(&error.message));
+        let mut headers = request.headers.clone().unwrap_or_default();
+        headers.insert(name(header::FALLBACK_REASON), reason.as_str());
+        let subject = &request.endpoint.fallback[request.lane.index()];
+        let sent = if request.endpoint.other_engine_seen_within(SEEN) {
+            self.pass_on(&request, subject, headers).await
+        } else {
+            self.ask(&request, subject, headers).await
+        };
         if sent {
             request.endpoint.statistics.handed_over(&error);
             self.count_served();
@@ -51,46 +51,38 @@ impl Core {
         }
     }
 
-    /// Sends the request on, if the other engine is known to be there; its answer goes to the caller without us.
-    fn pass_on(&self, request: &Request, subject: &str, block: &[u8]) -> bool {
-        let there = request.endpoint.other_engine_seen_within(SEEN);
-        if there {
-            let (reply, payload) = (request.message.reply(), request.message.shared_payload());
-            self.link.send(From::EventLoop, |pieces| {
-                pieces.publish(subject.as_bytes(), reply, block, &payload);
-            });
-        }
-        there
+    /// Sends the request on; the answer goes to the caller without us.
+    async fn pass_on(&self, request: &Request, subject: &Subject, headers: HeaderMap) -> bool {
+        let (subject, reply, payload) = (
+            subject.clone(),
+            request.reply.clone(),
+            request.payload.clone(),
+        );
+        // Fails when the longer headers no longer fit, or the connection is gone for good.
+        self.client
+            .publish_with_reply_and_headers(subject, reply, headers, payload)
+            .await
+            .is_ok()
     }
 
     /// Asks in our own name and passes the answer on; false when nobody is there.
-    async fn ask(&self, request: &Request, subject: &str, block: &[u8]) -> bool {
+    async fn ask(&self, request: &Request, subject: &Subject, headers: HeaderMap) -> bool {
         let patience = request.deadline.saturating_duration_since(Instant::now());
-        let mut question = HeaderMap::new();
-        for (name, value) in headers::read(block) {
-            question.append(name, value);
-        }
         let question = Question::new()
-            .headers(question)
-            .payload(request.message.shared_payload())
+            .headers(headers)
+            .payload(request.payload.clone())
             .timeout(Some(patience));
-        match self
-            .control
-            .send_request(subject.to_owned(), question)
-            .await
-        {
+        match self.client.send_request(subject.clone(), question).await {
             Ok(answer) => {
                 request.endpoint.saw_other_engine();
-                let mut block = Headers::new();
-                for (name, values) in answer.headers.iter().flat_map(HeaderMap::iter) {
-                    for value in values {
-                        block.word(name.as_ref(), value.as_str());
-                    }
+                let headers = answer.headers.unwrap_or_default();
+                let sent = self
+                    .client
+                    .publish_with_headers(request.reply.clone(), headers, answer.payload)
+                    .await;
+                if let Err(error) = sent {
+                    log(format_args!("cannot pass on a reply: {error}"));
                 }
-                let (reply, block) = (request.message.reply(), block.finish());
-                self.link.send(From::EventLoop, |pieces| {
-                    pieces.publish(reply, b"", &block, &answer.payload);
-                });
                 true
             }
             // The caller no longer waits: there is nobody to tell.

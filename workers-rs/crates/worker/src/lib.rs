@@ -3,8 +3,8 @@
 //! # Layout
 //! In the order in which a request meets them:
 //! - [`Config`]: what a worker can be told.
-//! - `connect`: the two broker connections; `link` is the one for requests.
-//! - `intake`: admission; a message becomes a `request`. `headers`: what its headers say, and those of answers.
+//! - `connect`: the broker connection.
+//! - `intake`: subscriptions and admission; a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
 //! - `executor`: the threads that do the work.
@@ -22,9 +22,7 @@ mod error;
 mod events;
 mod executor;
 mod handover;
-mod headers;
 mod intake;
-mod link;
 mod models;
 mod queue;
 mod reply;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_nats::Subject;
 use parking_lot::{Condvar, Mutex};
 
 /// Number of lanes, most urgent first.
@@ -43,8 +44,8 @@ pub(crate) trait Work {
     fn arrived(&self) -> Instant;
     /// When the caller stops waiting.
     fn deadline(&self) -> Instant;
-    /// Names the call, to cancel it.
-    fn call(&self) -> u64;
+    /// Where the answer goes, which also names the call.
+    fn reply(&self) -> &Subject;
 }
 
 /// Where a cancelled call was found.
@@ -75,8 +76,8 @@ struct State<T> {
     backlog: u64,
     idle: usize,
     closed: bool,
-    running: Vec<Vec<u64>>,
-    cancelled: Vec<Vec<u64>>,
+    running: Vec<Vec<Subject>>,
+    cancelled: Vec<Vec<Subject>>,
 }
 
 struct Group<T> {
@@ -167,28 +168,30 @@ impl<T: Work> Queue<T> {
         }
     }
 
-    /// Takes a waiting call out, or marks a running one.
-    pub(crate) fn cancel(&self, call: u64) -> Cancelled<T> {
+    /// Takes a waiting call out, or marks a running one; `matches` recognises its reply subject.
+    pub(crate) fn cancel(&self, matches: impl Fn(&Subject) -> bool) -> Cancelled<T> {
         let mut state = self.state.lock();
-        if let Some(item) = state.remove(|item| item.call() == call, 1).pop() {
+        if let Some(item) = state.remove(|item| matches(item.reply()), 1).pop() {
             return Cancelled::Queued(item);
         }
-        let Some(executor) = state
-            .running
-            .iter()
-            .position(|running| running.contains(&call))
-        else {
-            return Cancelled::Unknown;
-        };
-        state.cancelled[executor].push(call);
-        self.marks[executor].store(true, Ordering::Relaxed);
-        Cancelled::Running
+        for executor in 0..self.executors {
+            if let Some(reply) = state.running[executor]
+                .iter()
+                .find(|reply| matches(reply))
+                .cloned()
+            {
+                state.cancelled[executor].push(reply);
+                self.marks[executor].store(true, Ordering::Relaxed);
+                return Cancelled::Running;
+            }
+        }
+        Cancelled::Unknown
     }
 
     /// Whether the call that `executor` is executing has been cancelled.
-    pub(crate) fn is_cancelled(&self, executor: usize, call: u64) -> bool {
+    pub(crate) fn is_cancelled(&self, executor: usize, reply: &Subject) -> bool {
         self.marks[executor].load(Ordering::Relaxed)
-            && self.state.lock().cancelled[executor].contains(&call)
+            && self.state.lock().cancelled[executor].contains(reply)
     }
 
     /// Takes out everything whose caller no longer waits.
@@ -325,7 +328,7 @@ impl<T: Work> State<T> {
                 }
                 rows += item.rows();
                 if let Some((item, cost)) = group.waiting[index].pop_front() {
-                    self.running[executor].push(item.call());
+                    self.running[executor].push(item.reply().clone());
                     self.length -= 1;
                     self.backlog -= cost;
                     batch.push(item);

@@ -10,7 +10,7 @@ struct Item {
     cost: u64,
     arrived: Instant,
     deadline: Instant,
-    reply: String,
+    reply: Subject,
     limits: Limits,
 }
 
@@ -36,13 +36,9 @@ impl Work for Item {
     fn deadline(&self) -> Instant {
         self.deadline
     }
-    fn call(&self) -> u64 {
-        call(&self.reply)
+    fn reply(&self) -> &Subject {
+        &self.reply
     }
-}
-
-fn call(name: &str) -> u64 {
-    name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte))
 }
 
 const REALTIME: usize = 0;
@@ -58,7 +54,7 @@ fn item(lane: usize, group: u64, name: &str) -> Item {
         cost: 0,
         arrived: now,
         deadline: now + Duration::from_secs(60),
-        reply: name.to_owned(),
+        reply: Subject::from(name),
         limits: Limits {
             rows: 4,
             delay: Duration::ZERO,
@@ -77,7 +73,7 @@ fn push(queue: &Queue<Item>, item: Item) -> Option<Duration> {
 fn take(queue: &Queue<Item>) -> Vec<String> {
     let mut batch = Vec::new();
     queue.take(0, &mut batch);
-    batch.iter().map(|item| item.reply.clone()).collect()
+    batch.iter().map(|item| item.reply.to_string()).collect()
 }
 
 #[test]
@@ -176,16 +172,18 @@ fn a_waiting_call_is_taken_out_and_a_running_one_marked() {
     push(&queue, item(NORMAL, 1, "running"));
     assert_eq!(take(&queue), ["running"]);
     push(&queue, item(NORMAL, 1, "waiting"));
-    let cancel = |name: &str| queue.cancel(call(name));
-    assert!(matches!(cancel("waiting"), Cancelled::Queued(item) if item.reply == "waiting"));
-    assert!(!queue.is_cancelled(0, call("running")));
+    let cancel = |name: &str| queue.cancel(|reply| reply.as_str() == name);
+    assert!(
+        matches!(cancel("waiting"), Cancelled::Queued(item) if item.reply.as_str() == "waiting")
+    );
+    assert!(!queue.is_cancelled(0, &Subject::from("running")));
     assert!(matches!(cancel("running"), Cancelled::Running));
-    assert!(queue.is_cancelled(0, call("running")));
+    assert!(queue.is_cancelled(0, &Subject::from("running")));
     assert!(matches!(cancel("elsewhere"), Cancelled::Unknown));
     push(&queue, item(NORMAL, 1, "next"));
     assert_eq!(take(&queue), ["next"]);
     assert!(
-        !queue.is_cancelled(0, call("running")),
+        !queue.is_cancelled(0, &Subject::from("running")),
         "marks end with their batch"
     );
 }
@@ -205,7 +203,7 @@ fn expired_requests_can_be_swept() {
     let late: Vec<_> = queue
         .expired(now)
         .into_iter()
-        .map(|item| item.reply.clone())
+        .map(|item| item.reply.to_string())
         .collect();
     assert_eq!(late, ["late"]);
     assert_eq!(take(&queue), ["alive"]);

@@ -3,140 +3,148 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_nats::client::{PublishError, PublishErrorKind};
+use async_nats::{HeaderMap, HeaderName, Subject};
 use bytes::Bytes;
+use futures::FutureExt as _;
 use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
 
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
-use crate::headers::Headers;
-use crate::link::{From, Message, Pieces};
+use crate::events::log;
 use crate::request::{Asked, Request};
+
+/// Error texts are cut to this length; they are for people.
+const MAX_TEXT: usize = 1000;
+
+/// Which thread answers: an executor may wait for a full connection, the event loop must not.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum From {
+    Executor,
+    EventLoop,
+}
 
 impl Core {
     /// Ends a request with its result or error.
     pub(crate) fn answer(
-        &self,
+        self: &Arc<Self>,
         from: From,
         request: &Request,
         outcome: &Result<Bytes>,
         timing: Timing,
     ) {
-        self.link
-            .send(from, |pieces| self.write(pieces, request, outcome, timing));
-    }
-
-    /// Writes the end of a request to the connection, whose lock the caller holds.
-    pub(crate) fn write(
-        &self,
-        pieces: &mut Pieces,
-        request: &Request,
-        outcome: &Result<Bytes>,
-        timing: Timing,
-    ) {
+        let statistics = &request.endpoint.statistics;
         let start = Instant::now();
-        let reply = request.message.reply();
-        self.count_served();
-        match outcome {
+        let (headers, payload) = match outcome {
             Ok(payload) => {
-                let headers = result_headers(request, timing);
-                let (size, limit) = (headers.len() + payload.len(), self.link.max_payload());
-                if size <= limit {
-                    request.endpoint.statistics.succeeded(request.prepared.rows);
-                    pieces.publish(reply, b"", &headers, payload);
-                } else {
-                    let text = format!("the reply has {size} bytes; the broker allows {limit}");
-                    let error = Error::new(ErrorKind::PayloadTooLarge, text);
-                    request.endpoint.statistics.failed(&error);
-                    pieces.publish(
-                        reply,
-                        b"",
-                        &error_headers(&error, request.fallback_reason()),
-                        &Bytes::new(),
-                    );
+                statistics.succeeded(request.prepared.rows);
+                let mut headers = HeaderMap::new();
+                headers.insert(name(header::ENGINE), ENGINE);
+                headers.insert(name(header::DEVICE), request.prepared.device());
+                headers.insert(name(header::TIMING), timing.to_string());
+                if let Some(reason) = request.fallback_reason() {
+                    headers.insert(name(header::FALLBACK_REASON), reason);
                 }
+                (headers, payload.clone())
             }
             Err(error) => {
-                request.endpoint.statistics.failed(error);
-                pieces.publish(
-                    reply,
-                    b"",
-                    &error_headers(error, request.fallback_reason()),
-                    &Bytes::new(),
-                );
+                statistics.failed(error);
+                (
+                    error_headers(error, request.fallback_reason()),
+                    Bytes::new(),
+                )
             }
-        }
+        };
+        self.count_served();
+        self.send(from, request.reply.clone(), headers, payload);
         self.telemetry
             .replied(request, start, outcome.as_ref().err());
     }
 
     /// Answers a message that never became a request.
-    pub(crate) fn refuse(self: &Arc<Self>, endpoint: &Endpoint, message: &Message, error: &Error) {
+    pub(crate) fn refuse(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        reply: Subject,
+        headers: Option<&HeaderMap>,
+        error: &Error,
+    ) {
         endpoint.statistics.failed(error);
         self.count_served();
-        let headers = error_headers(error, Asked::read(message).fallback_reason);
-        self.link.send(From::EventLoop, |pieces| {
-            pieces.publish(message.reply(), b"", &headers, &Bytes::new());
-        });
+        let headers = error_headers(error, Asked::read(headers).fallback_reason);
+        self.send(From::EventLoop, reply, headers, Bytes::new());
+    }
+
+    fn send(self: &Arc<Self>, from: From, reply: Subject, headers: HeaderMap, payload: Bytes) {
+        let size = payload.len();
+        let result = match from {
+            From::Executor => futures::executor::block_on(self.client.publish_with_headers(
+                reply.clone(),
+                headers,
+                payload,
+            )),
+            From::EventLoop => {
+                let (client, subject) = (self.client.clone(), reply.clone());
+                let mut publish =
+                    async move { client.publish_with_headers(subject, headers, payload).await }
+                        .boxed();
+                match (&mut publish).now_or_never() {
+                    Some(result) => result,
+                    // The connection is full; the answer leaves when there is room.
+                    None => return drop(tokio::spawn(publish)),
+                }
+            }
+        };
+        if let Err(error) = result {
+            self.not_sent(from, reply, size, &error);
+        }
+    }
+
+    fn not_sent(self: &Arc<Self>, from: From, reply: Subject, size: usize, error: &PublishError) {
+        if error.kind() == PublishErrorKind::MaxPayloadExceeded && size > 0 {
+            let limit = self.client.max_payload();
+            let error = Error::new(
+                ErrorKind::PayloadTooLarge,
+                format!("the reply has {size} bytes; the broker allows {limit}"),
+            );
+            self.send(from, reply, error_headers(&error, None), Bytes::new());
+        } else {
+            log(format_args!("cannot send a reply: {error}"));
+        }
     }
 }
 
-fn result_headers(request: &Request, timing: Timing) -> Vec<u8> {
-    let Timing {
-        queued,
-        fetching,
-        batching,
-        executing,
-    } = timing;
-    let mut headers = Headers::new();
-    headers.word(header::ENGINE, ENGINE);
-    headers.word(header::DEVICE, request.prepared.device());
-    // As `Timing` writes itself, without the machinery of formatting.
-    let parts = [
-        ("queued", queued),
-        ("fetching", fetching),
-        ("batching", batching),
-        ("executing", executing),
-    ];
-    headers.numbers(header::TIMING, &parts);
-    if let Some(reason) = request.fallback_reason() {
-        headers.text(header::FALLBACK_REASON, reason);
-    }
-    headers.finish()
-}
-
-fn error_headers(error: &Error, fallback_reason: Option<&str>) -> Vec<u8> {
-    let mut headers = Headers::new();
-    headers.text(header::ERROR, &error.message);
-    headers.number(header::ERROR_CODE, error.kind.code().into());
-    headers.word(header::ERROR_KIND, error.kind.as_str());
-    headers.word(header::ENGINE, ENGINE);
+/// The headers of a failure.
+fn error_headers(error: &Error, fallback_reason: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(name(header::ERROR), one_line(&error.message));
+    headers.insert(name(header::ERROR_CODE), error.kind.code().to_string());
+    headers.insert(name(header::ERROR_KIND), error.kind.as_str());
+    headers.insert(name(header::ENGINE), ENGINE);
     if let Some(after) = error.retry_after {
-        headers.number(header::RETRY_AFTER, after.as_micros() as u64);
+        headers.insert(name(header::RETRY_AFTER), after.as_micros().to_string());
     }
     if let Some(reason) = fallback_reason {
-        headers.text(header::FALLBACK_REASON, reason);
+        headers.insert(name(header::FALLBACK_REASON), reason);
     }
-    headers.finish()
+    headers
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::headers::read;
+/// A header's name, without copying it.
+pub(crate) fn name(header: &'static str) -> HeaderName {
+    HeaderName::from_static(header)
+}
 
-    #[test]
-    fn errors_say_kind_code_and_when_to_come_back() {
-        let error = Error::overloaded("busy\nvery", std::time::Duration::from_millis(2));
-        let block = error_headers(&error, Some("no_answer"));
-        let headers: Vec<_> = read(&block).collect();
-        let expected = [
-            (header::ERROR, "busy very"),
-            (header::ERROR_CODE, "429"),
-            (header::ERROR_KIND, "overloaded"),
-            (header::ENGINE, "rust"),
-            (header::RETRY_AFTER, "2000"),
-            (header::FALLBACK_REASON, "no_answer"),
-        ];
-        assert_eq!(headers, expected);
-    }
+/// A header value is one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(MAX_TEXT)
+        .collect()
 }

@@ -1,28 +1,18 @@
 //! A request that was admitted, on its way from the connection to its answer.
 
-use std::hash::BuildHasher as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::fast::RandomState;
-use npufleet_wire::{Frame, Lane, Result, header, subject};
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use npufleet_wire::{Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
-use crate::headers;
-use crate::link::Message;
 use crate::queue::{Limits, Work};
 use crate::telemetry::Trace;
 
 /// How long a request without a deadline may take.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Calls are told apart by a hash of their id: 64 bits, seeded anew in every process.
-static CALLS: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-
-/// Names a call by its id, the last two tokens of its reply subject.
-pub(crate) fn call(id: &str) -> u64 {
-    CALLS.hash_one(id)
-}
 
 /// A moment on both clocks: the monotonic one measures, the wall clock is what processes share.
 #[derive(Clone, Copy, Debug)]
@@ -64,19 +54,18 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// One pass over the headers.
-    pub(crate) fn read(message: &'a Message) -> Self {
+    /// One pass over the headers, which costs less than looking each one up.
+    pub(crate) fn read(headers: Option<&'a HeaderMap>) -> Self {
         let mut asked = Self::default();
-        for (name, value) in headers::read(message.headers()) {
-            let field = match name {
+        for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+            let field = match name.as_ref() {
                 header::DEADLINE => &mut asked.deadline,
                 header::TRACEPARENT => &mut asked.traceparent,
                 header::TRACESTATE => &mut asked.tracestate,
                 header::FALLBACK_REASON => &mut asked.fallback_reason,
                 _ => continue,
             };
-            // The first of several counts.
-            field.get_or_insert(value);
+            *field = values.first().map(async_nats::HeaderValue::as_str);
         }
         asked
     }
@@ -103,11 +92,10 @@ impl<'a> Asked<'a> {
 pub(crate) struct Request {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) prepared: Arc<Prepared>,
-    pub(crate) message: Message,
-    pub(crate) call: u64,
+    pub(crate) payload: Bytes,
+    pub(crate) reply: Subject,
+    pub(crate) headers: Option<HeaderMap>,
     pub(crate) lane: Lane,
-    /// It already left another engine: it is not sent round in circles.
-    pub(crate) is_fallback: bool,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<Box<Trace>>,
@@ -118,24 +106,14 @@ impl Request {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             layout: Arc::clone(&self.prepared.layout),
-            bytes: self.message.shared_payload(),
+            bytes: self.payload.clone(),
         }
     }
 
     /// Why the request left another engine, if it did.
     pub(crate) fn fallback_reason(&self) -> Option<&str> {
-        if self.is_fallback {
-            Asked::read(&self.message).fallback_reason
-        } else {
-            None
-        }
+        Asked::read(self.headers.as_ref()).fallback_reason
     }
-}
-
-/// The call that a reply subject names; for a subject that names none, the subject as it is.
-pub(crate) fn call_of(reply: &[u8]) -> u64 {
-    let reply = std::str::from_utf8(reply).unwrap_or_default();
-    call(subject::call_id(reply).unwrap_or(reply))
 }
 
 impl Work for Request {
@@ -160,7 +138,7 @@ impl Work for Request {
     fn deadline(&self) -> Instant {
         self.deadline
     }
-    fn call(&self) -> u64 {
-        self.call
+    fn reply(&self) -> &Subject {
+        &self.reply
     }
 }

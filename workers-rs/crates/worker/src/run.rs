@@ -2,28 +2,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
 
-use async_nats::RequestErrorKind;
+use async_nats::client::SubscribeError;
 use futures::FutureExt as _;
 use npufleet_operations::Operation;
 use npufleet_wire::subject;
-use parking_lot::{Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::timeout;
 
-use crate::connect::{self, Connections};
 use crate::core::{Core, ENGINE};
-use crate::drain::{PATIENCE, STOPPING, Serving};
-use crate::endpoint::{Endpoint, Engine, Target};
+use crate::drain::{STOPPING, Serving};
+use crate::endpoint::{Endpoint, Engine};
 use crate::events::{Event, Events, log};
 use crate::intake::{self, Intake};
-use crate::models::{self, Models};
+use crate::models::Models;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
-use crate::{Config, Error, executor, service};
+use crate::{Config, Error, connect, executor, service};
 
 /// Runs a worker until SIGTERM or SIGINT, then drains it.
 ///
@@ -100,65 +94,41 @@ impl Serving {
         id: String,
         telemetry: Arc<Telemetry>,
         stop: impl Future<Output = ()>,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Serving>, Error> {
         let Worker { config, operations } = worker;
         let events = Events::new(config.json);
-        let Connections {
-            link,
-            mut states,
-            control,
-            reconnected,
-        } = connect::open(&config, &id).await?;
-        let count = config.executor_count();
-        let core = Arc::new(Core {
-            id,
-            started: service::rfc3339(SystemTime::now()),
-            prefix: config.prefix.clone(),
-            link,
-            control,
-            reconnected,
-            queue: Queue::new(config.queue_limit, count),
-            telemetry,
-            events,
-            endpoints: RwLock::default(),
-            subscriptions: Mutex::default(),
-            devices: Mutex::new(models::unknown_devices()),
-            forwards: Mutex::default(),
-            runtime: Handle::current(),
-            served: AtomicU64::new(0),
-        });
-        core.link
-            .subscribe(subject::cancel(&core.prefix, ">"), None, Target::Cancel);
-        for operation in operations {
-            match Endpoint::new(
-                &core.prefix,
-                operation.name(),
-                None,
-                Engine::Operation(operation),
-            ) {
-                Some(endpoint) => core.serve(&Arc::new(endpoint)),
-                None => log(format_args!(
-                    "operation {} is not in the contract and is not served",
-                    operation.name()
-                )),
-            }
-        }
-        let executors = (0..count)
-            .map(|index| executor::start(&core, index))
-            .collect::<Result<_, _>>()?;
-        tokio::spawn(Arc::clone(&core.link).run(Intake::new(&core)));
-        tokio::spawn(intake::sweep(Arc::clone(&core)));
+        let (client, mut states) =
+            connect::connect(&config, format!("npufleet-{ENGINE}-{id}")).await?;
         tokio::select! {
             () = connected(&mut states, events) => {}
             () = stop => return Ok(None),
         }
-        tokio::spawn(async move { while connected_or_not(&mut states, events).await.is_some() {} });
-        service::serve(&core)
+        let count = config.executor_count();
+        let queue = Queue::new(config.queue_limit, count);
+        let core = Arc::new(Core::new(
+            client,
+            config.prefix.clone(),
+            queue,
+            telemetry,
+            events,
+            id,
+        ));
+        let bell = Arc::clone(&core);
+        tokio::spawn(async move {
+            while let Some(connected) = connected_or_not(&mut states, events).await {
+                if connected {
+                    bell.reconnected.notify_one();
+                }
+            }
+        });
+        let executors = (0..count)
+            .map(|index| executor::start(&core, index))
+            .collect::<Result<_, _>>()?;
+        core.subscribe(&operations)
             .await
             .map_err(|error| Error::Broker(error.to_string()))?;
-        // `ready` means that the broker routes requests here, not that it has been asked to.
-        let (requests, tools) = tokio::join!(core.link.confirm(PATIENCE), core.confirm_control());
-        if !(requests && tools) {
+        tokio::spawn(intake::sweep(Arc::clone(&core)));
+        if !core.confirm().await {
             log(format_args!(
                 "the broker does not confirm the subscriptions; serving all the same"
             ));
@@ -172,7 +142,7 @@ impl Serving {
         });
         let registry = Models::registry(&core);
         let models = tokio::spawn(Models::new(&core, &registry, &config).run());
-        Ok(Some(Self {
+        Ok(Some(Serving {
             core,
             executors,
             registry,
@@ -183,19 +153,48 @@ impl Serving {
 }
 
 impl Core {
-    /// Whether the broker has read everything sent on the control connection.
-    async fn confirm_control(&self) -> bool {
-        // Every role may ask this. A broker without JetStream answers that nobody listens, which is as good.
-        let answer = self.control.request("$JS.API.INFO", bytes::Bytes::new());
-        match timeout(PATIENCE, answer).await {
-            Ok(Ok(_)) => true,
-            Ok(Err(error)) => error.kind() == RequestErrorKind::NoResponders,
-            Err(_) => false,
+    async fn subscribe(
+        self: &Arc<Self>,
+        operations: &[&'static dyn Operation],
+    ) -> Result<(), SubscribeError> {
+        service::serve(self).await?;
+        let cancels = self
+            .client
+            .subscribe(subject::cancel(&self.prefix, ">"))
+            .await?;
+        tokio::spawn(intake::cancel(Arc::clone(self), cancels));
+        for operation in operations {
+            match Endpoint::new(
+                &self.prefix,
+                operation.name(),
+                None,
+                Engine::Operation(*operation),
+            ) {
+                Some(endpoint) => self.serve(&Arc::new(endpoint)).await?,
+                None => log(format_args!(
+                    "operation {} is not in the contract and is not served",
+                    operation.name()
+                )),
+            }
         }
+        Ok(())
+    }
+
+    /// Subscribes an endpoint and shows it to NATS tools.
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<(), SubscribeError> {
+        let intake = Intake::open(self, endpoint).await?;
+        self.endpoints
+            .write()
+            .insert(endpoint.name.clone(), Arc::clone(endpoint));
+        self.intakes.lock().insert(endpoint.name.clone(), intake);
+        Ok(())
     }
 }
 
-/// Waits until the link stands for the first time.
+/// Waits until the broker answers for the first time.
 async fn connected(states: &mut UnboundedReceiver<bool>, events: Events) {
     while let Some(connected) = connected_or_not(states, events).await {
         if connected {
@@ -205,15 +204,16 @@ async fn connected(states: &mut UnboundedReceiver<bool>, events: Events) {
     std::future::pending::<()>().await;
 }
 
-/// Waits for the link to change, and says so; none when it has ended.
+/// Waits for the connection to change, and says so; none when it is closed for good.
 async fn connected_or_not(states: &mut UnboundedReceiver<bool>, events: Events) -> Option<bool> {
     let connected = states.recv().await?;
-    let state = if connected {
-        "connected"
-    } else {
-        "disconnected"
-    };
-    events.emit(&Event::Broker { state });
+    events.emit(&Event::Broker {
+        state: if connected {
+            "connected"
+        } else {
+            "disconnected"
+        },
+    });
     Some(connected)
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn serve(core: &Arc<Core>) -> Result<(), async_nats::client::Su
             format!("$SRV.{verb}.{NAME}"),
             format!("$SRV.{verb}.{NAME}.{}", core.id),
         ] {
-            let subscriber = core.control.subscribe(subject).await?;
+            let subscriber = core.client.subscribe(subject).await?;
             tokio::spawn(answer(Arc::clone(core), verb, subscriber));
         }
     }
@@ -41,7 +41,7 @@ async fn answer(core: Arc<Core>, verb: &'static str, mut subscriber: Subscriber)
             "INFO" => core.info(),
             _ => core.statistics(),
         };
-        if let Err(error) = core.control.publish(reply, body.to_string().into()).await {
+        if let Err(error) = core.client.publish(reply, body.to_string().into()).await {
             log(format_args!("cannot answer {verb}: {error}"));
         }
     }
