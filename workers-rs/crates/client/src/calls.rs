@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use async_nats::Subject;
 
 /// How finely deadlines are watched: a call fails at most this long after its deadline.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(10);
 
 pub(crate) struct Call<T> {
     pub(crate) ticket: T,
-    pub(crate) subject: Arc<str>,
+    pub(crate) subject: Subject,
     pub(crate) deadline: Instant,
     /// Whether it was given to the connection; what was not yet sent survives a lost connection.
     pub(crate) sent: bool,

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
-use npufleet_link::{Options, headers};
 use npufleet_wire::{Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
+use crate::driver::{self, Connected};
+use crate::options::Options;
 use crate::outcome::{Outcome, Refusal, Request};
 use crate::shared::{Shared, Submission};
-use crate::thread;
 
 /// Sends calls and collects what came of them; `T` is whatever the caller wants back with each.
 pub struct Client<T: Send + 'static> {
     shared: Arc<Shared<T>>,
+    connected: Connected,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -31,14 +32,14 @@ impl<T: Send + 'static> Client<T> {
         let driven = Arc::clone(&shared);
         let thread = Builder::new()
             .name("npufleet-client".into())
-            .spawn(move || thread::run(Arc::new(options), &driven, &sender))
+            .spawn(move || driver::run(&options, &driven, &sender))
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Internal,
                     format!("cannot start a thread: {error}"),
                 )
             })?;
-        receiver.recv().map_err(|_| {
+        let connected = receiver.recv().map_err(|_| {
             Error::new(
                 ErrorKind::Internal,
                 "the connection's thread ended before it connected",
@@ -46,13 +47,19 @@ impl<T: Send + 'static> Client<T> {
         })??;
         Ok(Self {
             shared,
+            connected,
             thread: Mutex::new(Some(thread)),
         })
     }
 
     /// Returns the largest message that the broker takes now, in bytes, headers included.
     pub fn max_payload(&self) -> usize {
-        self.shared.max_payload()
+        self.connected.nats.max_payload()
+    }
+
+    /// Returns the second part of every reply subject, and so the first part of this client's call ids.
+    pub fn id(&self) -> &str {
+        &self.connected.id
     }
 
     /// Takes a call to send, at [`Client::flush`] at the latest, and returns its sequence number; never blocks.
@@ -63,7 +70,7 @@ impl<T: Send + 'static> Client<T> {
     /// [`Refusal::TooLarge`]; `invalid_parameter` for a subject or header that would break the protocol;
     /// `unavailable` after [`Client::close`].
     pub fn submit(&self, request: Request, ticket: T) -> std::result::Result<u64, Refusal> {
-        check_subject(&request.subject)?;
+        check_subject(request.subject.as_str())?;
         let size = request.payload.len() + header_size(&request)?;
         let limit = self.max_payload();
         if size > limit {
@@ -135,19 +142,22 @@ fn check_subject(subject: &str) -> std::result::Result<(), Refusal> {
 
 /// Returns the bytes that the headers take in the message.
 fn header_size(request: &Request) -> std::result::Result<usize, Refusal> {
-    let pairs = || {
-        request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    };
-    if let Some((name, value)) = pairs().find(|(name, value)| !headers::fits(name, value)) {
-        let message = format!(
-            "header {name:?} is {value:?}; allowed: one line of text under a name without colons"
-        );
-        return Err(Refusal::new(ErrorKind::InvalidParameter, message));
+    const FRAMING: usize = "NATS/1.0\r\n".len() + "\r\n".len();
+    const LINE: usize = ": \r\n".len();
+    let digits = request.deadline_us.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut size = FRAMING + header::DEADLINE.len() + digits + LINE;
+    for (name, value) in request.headers.iter().flatten() {
+        let name_fits = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b':');
+        if !name_fits || value.contains(['\r', '\n']) {
+            let message = format!(
+                "header {name:?} is {value:?}; allowed: one line of text under a name without colons"
+            );
+            return Err(Refusal::new(ErrorKind::InvalidParameter, message));
+        }
+        size += name.len() + value.len() + LINE;
     }
-    let mut digits = itoa::Buffer::new();
-    let deadline = [(header::DEADLINE, digits.format(request.deadline_us))];
-    Ok(headers::size(pairs().chain(deadline)))
+    Ok(size)
 }

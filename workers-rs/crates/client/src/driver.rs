@@ -1,24 +1,126 @@
-//! The task that owns the connection: it sends, receives, reconnects and watches deadlines.
+//! The task that owns the connection: it sends, receives and watches deadlines.
 //!
 //! Everything happens on one thread, so the table of calls needs no lock. One pass takes all that waits on every side
 //! and hands the results over together: under load the cost of waking anybody is shared by the whole batch.
 
 use std::collections::VecDeque;
-use std::future::{Future as _, poll_fn};
+use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_nats::header::HeaderName;
+use async_nats::message::OutboundMessage;
+use async_nats::{
+    Event, HeaderMap, Message, ServerAddr, ServerError, StatusCode, Subject, Subscriber,
+};
 use bytes::Bytes;
-use npufleet_link::{Connector, HeaderBlock, Lost, Message, Options, Received};
+use futures::{Sink, Stream};
 use npufleet_wire::{Error, ErrorKind, Result, header, subject};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Sleep;
 
 use crate::calls::{Call, Calls, RESOLUTION};
-use crate::connection::Connection;
-use crate::outcome::{Outcome, Request, too_large};
+use crate::options::Options;
+use crate::outcome::{Outcome, Reply, Request};
 use crate::shared::{Shared, State, Submission};
+
+/// How long closing waits for the last messages to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const DEADLINE: HeaderName = HeaderName::from_static(header::DEADLINE);
+
+/// What the handle keeps of the connection.
+pub(crate) struct Connected {
+    pub(crate) nats: async_nats::Client,
+    pub(crate) id: Arc<str>,
+}
+
+/// The body of the connection's thread: reports the connection once, then works until it is closed.
+pub(crate) fn run<T>(
+    options: &Options,
+    shared: &Arc<Shared<T>>,
+    ready: &SyncSender<Result<Connected>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("cannot start the event loop: {error}");
+            // The receiver waits for exactly this message.
+            let _ = ready.send(Err(Error::new(ErrorKind::Internal, message)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match connect(options, shared).await {
+            Ok(mut driver) => {
+                let _ = ready.send(Ok(Connected {
+                    nats: driver.nats.clone(),
+                    id: driver.id.clone(),
+                }));
+                // A budget would cut large batches into pieces, each with a wake-up of its own.
+                tokio::task::unconstrained(poll_fn(|cx| driver.poll(cx))).await;
+                driver.finish().await;
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    });
+}
+
+async fn connect<T>(options: &Options, shared: &Arc<Shared<T>>) -> Result<Driver<T>> {
+    let (sender, events) = unbounded_channel();
+    let addresses = options.addresses()?;
+    let shown = addresses
+        .iter()
+        .map(ServerAddr::as_url_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let nats = options.to_nats().await?.event_callback(move |event| {
+        // Nobody listens any more once the driver has ended.
+        let _ = sender.send(event);
+        async {}
+    });
+    let unavailable = |error: &dyn std::fmt::Display| {
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("cannot connect to the broker at {shown}: {error}"),
+        )
+    };
+    let nats = nats
+        .connect(addresses.as_slice())
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let id: Arc<str> = nuid::next().as_str().into();
+    let inbox_prefix = format!("{}.{id}.", options.inbox());
+    let inbox = nats
+        .subscribe(format!("{inbox_prefix}*"))
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(Driver {
+        shared: Arc::clone(shared),
+        nats,
+        inbox,
+        inbox_prefix,
+        fleet_prefix: options.fleet_prefix().into(),
+        id,
+        events,
+        calls: Calls::new(),
+        submissions: Vec::new(),
+        outgoing: VecDeque::new(),
+        results: Vec::new(),
+        sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        armed: None,
+        refused: None,
+        closing: false,
+    })
+}
 
 /// Something to publish once the connection takes it.
 enum Outgoing {
@@ -26,69 +128,36 @@ enum Outgoing {
     Cancel { sequence: u64 },
 }
 
-pub(crate) struct Driver<T> {
+struct Driver<T> {
     shared: Arc<Shared<T>>,
-    connection: Connection,
+    nats: async_nats::Client,
+    inbox: Subscriber,
+    inbox_prefix: String,
     fleet_prefix: String,
-    id: String,
-    /// A reply subject up to the number, and the place where the number is written.
-    reply: String,
-    number_at: usize,
-    headers: HeaderBlock,
+    id: Arc<str>,
+    events: UnboundedReceiver<Event>,
     calls: Calls<T>,
     submissions: Vec<Submission<T>>,
     outgoing: VecDeque<Outgoing>,
     results: Vec<(T, Outcome)>,
     sleep: Pin<Box<Sleep>>,
     armed: Option<Instant>,
+    /// The broker's words when it does not let us listen for answers: no call can succeed then.
+    refused: Option<String>,
     closing: bool,
 }
 
 impl<T> Driver<T> {
-    pub(crate) async fn connect(options: Arc<Options>, shared: Arc<Shared<T>>) -> Result<Self> {
-        let id = nuid::next().as_str().to_owned();
-        let reply = format!("{}.{id}.", options.inbox());
-        let mut connector = Box::new(Connector::new(Arc::clone(&options))?);
-        connector.subscribe(format!("{reply}*"))?;
-        let link = connector.connect().await.map_err(|mut error| {
-            if error
-                .message
-                .contains("Permissions Violation for Subscription")
-            {
-                error
-                    .message
-                    .push_str("; set inbox_prefix to one that this user may subscribe to");
-            }
-            error
-        })?;
-        shared.set_max_payload(link.max_payload());
-        Ok(Self {
-            shared,
-            connection: Connection::Up {
-                link: Box::new(link),
-                connector,
-            },
-            fleet_prefix: options.fleet_prefix().into(),
-            id,
-            number_at: reply.len(),
-            reply,
-            headers: HeaderBlock::default(),
-            calls: Calls::new(),
-            submissions: Vec::new(),
-            outgoing: VecDeque::new(),
-            results: Vec::new(),
-            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            armed: None,
-            closing: false,
-        })
-    }
-
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.reconnect(cx);
-        self.receive(cx);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
+            self.on_event(event);
+        }
+        while let Poll::Ready(Some(message)) = Pin::new(&mut self.inbox).poll_next(cx) {
+            self.on_reply(message);
+        }
         self.take_submissions(cx);
-        self.watch_deadlines(cx);
         self.send(cx);
+        self.watch_deadlines(cx);
         self.shared.set_in_flight(self.calls.len());
         self.shared.complete(&mut self.results);
         if self.closing {
@@ -98,65 +167,70 @@ impl<T> Driver<T> {
         }
     }
 
-    fn reconnect(&mut self, cx: &mut Context<'_>) {
-        if let Some(limit) = self.connection.poll_reconnect(cx) {
-            self.shared.set_max_payload(limit);
-            self.shared.set_state(State::Connected);
-        }
-    }
-
-    fn receive(&mut self, cx: &mut Context<'_>) {
-        if let Connection::Up { link, .. } = &mut self.connection
-            && let Err(lost) = link.poll_alive(cx)
-        {
-            self.lose(&lost, cx);
-        }
-        while let Connection::Up { link, .. } = &mut self.connection {
-            match link.poll_receive(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(Received::Message(message))) => self.on_reply(message),
-                Poll::Ready(Ok(Received::Complaint(text))) => self.on_complaint(&text, cx),
-                Poll::Ready(Err(lost)) => self.lose(&lost, cx),
-            }
-        }
-    }
-
     fn on_reply(&mut self, message: Message) {
         let sequence = message
-            .subject()
-            .get(self.number_at..)
-            .and_then(|number| number.parse().ok());
+            .subject
+            .as_str()
+            .get(self.inbox_prefix.len()..)
+            .and_then(|text| text.parse().ok());
         // An answer to a call that was cancelled or has expired has nobody to go to.
         let Some(call) = sequence.and_then(|sequence| self.calls.remove(sequence)) else {
             return;
         };
-        self.results.push((call.ticket, Outcome::Reply(message)));
+        let status = message.status.map_or(0, |status| status.as_u16());
+        let status = if status == StatusCode::NO_RESPONDERS.as_u16() {
+            status
+        } else {
+            0
+        };
+        let reply = Reply {
+            status,
+            headers: message.headers,
+            payload: message.payload,
+        };
+        self.results.push((call.ticket, Outcome::Reply(reply)));
     }
 
-    /// The broker reports a forbidden subject without saying whose message it was, so all calls to it fail.
-    fn on_complaint(&mut self, text: &str, cx: &mut Context<'_>) {
-        let Some(named) = text.split('"').nth(1) else {
-            return;
-        };
-        if text.starts_with("Permissions Violation for Publish") {
-            let message = format!("the broker refuses the subject {named}: {text}");
-            self.fail(|call| call.sent && *call.subject == *named, &message);
-        } else if named.starts_with(&self.reply[..self.number_at]) {
-            // Without our inbox no answer arrives: better no connection than a silent one.
-            self.lose(&Lost(text.to_owned()), cx);
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.shared.set_state(State::Connected),
+            Event::Disconnected => {
+                self.shared.set_state(State::Reconnecting);
+                // Nobody knows whether these were done, and their answers would not find us.
+                self.fail(
+                    |call| call.sent,
+                    ErrorKind::Unavailable,
+                    "the connection to the broker was lost",
+                );
+            }
+            Event::Closed => self.close(),
+            Event::ServerError(ServerError::Other(text)) => self.on_violation(&text),
+            _ => {}
         }
     }
 
-    /// Nobody knows whether the calls that were sent are done, and their answers would not find us: they fail. What
-    /// was not sent yet waits for the next connection.
-    fn lose(&mut self, lost: &Lost, cx: &mut Context<'_>) {
-        self.shared.set_state(State::Reconnecting);
-        self.fail(
-            |call| call.sent,
-            &format!("the connection to the broker was lost: {}", lost.0),
-        );
-        self.connection.lose();
-        self.reconnect(cx);
+    /// The broker reports a forbidden subject without saying whose message it was, so all calls to it fail.
+    fn on_violation(&mut self, text: &str) {
+        let lower = text.to_ascii_lowercase();
+        let Some(named) = text.split('"').nth(1) else {
+            return;
+        };
+        if lower.starts_with("permissions violation for subscription")
+            && named.starts_with(&self.inbox_prefix)
+        {
+            let message = format!(
+                "the broker refuses our reply subject, set inbox_prefix to an allowed one: {text}"
+            );
+            self.fail(|_| true, ErrorKind::Unavailable, &message);
+            self.refused = Some(message);
+        } else if lower.starts_with("permissions violation for publish") {
+            let message = format!("the broker refuses the subject {named}: {text}");
+            self.fail(
+                |call| call.sent && call.subject.as_str() == named,
+                ErrorKind::Unavailable,
+                &message,
+            );
+        }
     }
 
     fn take_submissions(&mut self, cx: &mut Context<'_>) {
@@ -171,9 +245,14 @@ impl<T> Driver<T> {
                         request,
                         ticket,
                     } => {
+                        if let Some(message) = &self.refused {
+                            let error = Error::new(ErrorKind::Unavailable, message.as_str());
+                            self.results.push((ticket, Outcome::Failed(error)));
+                            continue;
+                        }
                         let deadline =
                             now + Duration::from_micros(request.deadline_us.saturating_sub(now_us));
-                        let subject = Arc::clone(&request.subject);
+                        let subject = request.subject.clone();
                         self.calls.insert(
                             sequence,
                             Call {
@@ -186,16 +265,94 @@ impl<T> Driver<T> {
                         self.outgoing
                             .push_back(Outgoing::Call { sequence, request });
                     }
-                    Submission::Cancel { sequence } => {
-                        if self.calls.remove(sequence).is_some_and(|call| call.sent) {
-                            self.outgoing.push_back(Outgoing::Cancel { sequence });
-                        }
-                    }
+                    Submission::Cancel { sequence } => self.cancel(sequence),
                     Submission::Close => self.close(),
                 }
             }
         }
         self.submissions = submissions;
+    }
+
+    fn cancel(&mut self, sequence: u64) {
+        if self.calls.remove(sequence).is_some_and(|call| call.sent) {
+            self.outgoing.push_back(Outgoing::Cancel { sequence });
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) {
+        if self.shared.state() != State::Connected {
+            return;
+        }
+        while !self.outgoing.is_empty()
+            && matches!(Pin::new(&mut self.nats).poll_ready(cx), Poll::Ready(Ok(())))
+        {
+            let Some(next) = self.outgoing.pop_front() else {
+                return;
+            };
+            match next {
+                Outgoing::Call { sequence, request } => self.send_call(sequence, request),
+                Outgoing::Cancel { sequence } => {
+                    let id = format!("{}.{sequence}", self.id);
+                    // An empty message fits any limit, and a lost cancellation costs work but no answer.
+                    let _ = self.publish(
+                        subject::cancel(&self.fleet_prefix, &id).into(),
+                        None,
+                        None,
+                        Bytes::new(),
+                    );
+                }
+            }
+        }
+    }
+
+    fn send_call(&mut self, sequence: u64, request: Request) {
+        // It may have been cancelled or have expired while it waited.
+        let Some(call) = self.calls.get_mut(sequence) else {
+            return;
+        };
+        call.sent = true;
+        let reply = self.reply_subject(sequence);
+        let mut headers = HeaderMap::new();
+        headers.insert(DEADLINE, request.deadline_us.to_string());
+        for (name, value) in request.headers.into_iter().flatten() {
+            headers.insert(name, value);
+        }
+        if let Err(message) =
+            self.publish(request.subject, Some(reply), Some(headers), request.payload)
+            && let Some(call) = self.calls.remove(sequence)
+        {
+            // Seen when the broker came back with a smaller limit than the call was checked against.
+            let error = Error::new(ErrorKind::PayloadTooLarge, message);
+            self.results.push((call.ticket, Outcome::Failed(error)));
+        }
+    }
+
+    fn reply_subject(&self, sequence: u64) -> Subject {
+        // Of exactly the right size, since anything else is allocated a second time.
+        let digits = sequence.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut subject = String::with_capacity(self.inbox_prefix.len() + digits);
+        subject.push_str(&self.inbox_prefix);
+        // Writing to a string cannot fail.
+        let _ = write!(subject, "{sequence}");
+        subject.into()
+    }
+
+    fn publish(
+        &mut self,
+        subject: Subject,
+        reply: Option<Subject>,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> std::result::Result<(), String> {
+        let message = OutboundMessage {
+            subject,
+            reply,
+            payload,
+            headers,
+        };
+        Pin::new(&mut self.nats)
+            .start_send(message)
+            .map_err(|error| error.to_string())
     }
 
     fn watch_deadlines(&mut self, cx: &mut Context<'_>) {
@@ -231,109 +388,61 @@ impl<T> Driver<T> {
                 Outgoing::Cancel { .. } => true,
             });
             self.armed = None;
+            self.send(cx);
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) {
-        while let Connection::Up { link, .. } = &mut self.connection {
-            while !link.is_full()
-                && let Some(next) = self.outgoing.pop_front()
-            {
-                match next {
-                    Outgoing::Call { sequence, request } => {
-                        // It may have been cancelled while it waited.
-                        let Some(call) = self.calls.get_mut(sequence) else {
-                            continue;
-                        };
-                        call.sent = true;
-                        self.reply.truncate(self.number_at);
-                        self.reply.push_str(itoa::Buffer::new().format(sequence));
-                        self.headers.clear();
-                        self.headers
-                            .push_number(header::DEADLINE, request.deadline_us);
-                        for (name, value) in &request.headers {
-                            self.headers.push(name, value);
-                        }
-                        let (size, limit) = (
-                            self.headers.size() + request.payload.len(),
-                            link.max_payload(),
-                        );
-                        if size <= limit {
-                            link.publish(
-                                &request.subject,
-                                Some(&self.reply),
-                                &self.headers,
-                                &request.payload,
-                            );
-                        } else if let Some(call) = self.calls.remove(sequence) {
-                            // The broker came back with a smaller limit than the call was checked against.
-                            let error =
-                                Error::new(ErrorKind::PayloadTooLarge, too_large(size, limit));
-                            self.results.push((call.ticket, Outcome::Failed(error)));
-                        }
-                    }
-                    Outgoing::Cancel { sequence } => {
-                        let subject =
-                            subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
-                        self.headers.clear();
-                        link.publish(&subject, None, &self.headers, &Bytes::new());
-                    }
-                }
-            }
-            match link.poll_flush(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(())) if self.outgoing.is_empty() => return,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(lost)) => self.lose(&lost, cx),
-            }
-        }
-    }
-
-    fn fail(&mut self, which: impl FnMut(&Call<T>) -> bool, message: &str) {
-        for (_, call) in self.calls.take(which) {
-            let error = Error::new(ErrorKind::Unavailable, message);
-            self.results.push((call.ticket, Outcome::Failed(error)));
-        }
+    fn fail(&mut self, which: impl FnMut(&Call<T>) -> bool, kind: ErrorKind, message: &str) {
+        let failed = self.calls.take(which);
+        self.results.extend(
+            failed
+                .into_iter()
+                .map(|(_, call)| (call.ticket, Outcome::Failed(Error::new(kind, message)))),
+        );
     }
 
     /// Ends every call; nothing is taken afterwards.
     fn close(&mut self) {
-        const CLOSED: &str = "the connection was closed";
         self.closing = true;
+        let error = || {
+            Outcome::Failed(Error::new(
+                ErrorKind::Unavailable,
+                "the connection was closed",
+            ))
+        };
         for submission in self.shared.close() {
             if let Submission::Call { ticket, .. } = submission {
-                self.results.push((
-                    ticket,
-                    Outcome::Failed(Error::new(ErrorKind::Unavailable, CLOSED)),
-                ));
+                self.results.push((ticket, error()));
             }
         }
         for (sequence, call) in self.calls.take(|_| true) {
             if call.sent {
                 self.outgoing.push_back(Outgoing::Cancel { sequence });
             }
-            self.results.push((
-                call.ticket,
-                Outcome::Failed(Error::new(ErrorKind::Unavailable, CLOSED)),
-            ));
+            self.results.push((call.ticket, error()));
         }
     }
 
     /// Sends the last cancellations and gives the broker a clean end.
-    pub(crate) async fn finish(&mut self) {
-        poll_fn(|cx| {
-            self.send(cx);
-            let busy =
-                matches!(self.connection, Connection::Up { .. }) && !self.outgoing.is_empty();
-            if busy { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-        if let Connection::Up { link, .. } =
-            std::mem::replace(&mut self.connection, Connection::Closed)
-        {
-            // A broker that cannot be told any more needs not be told.
-            let _ = link.close().await;
+    async fn finish(&mut self) {
+        if self.nats.connection_state() != async_nats::connection::State::Connected {
+            return;
         }
+        let farewell = async {
+            while let Some(next) = self.outgoing.pop_front() {
+                if let Outgoing::Cancel { sequence } = next {
+                    let subject =
+                        subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
+                    self.nats
+                        .publish(subject, Bytes::new())
+                        .await
+                        .map_err(|error| error.to_string())?;
+                }
+            }
+            self.nats.flush().await.map_err(|error| error.to_string())
+        };
+        // A slow broker cannot be told, and nothing depends on it: calls carry deadlines.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
     }
 }
 

@@ -1,29 +1,50 @@
 //! What is asked of the fleet and what comes of it.
 
-use std::sync::Arc;
-
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use npufleet_link::Message;
 use npufleet_wire::{Error, ErrorKind};
 
 /// One call, ready to be published.
 #[derive(Debug)]
 pub struct Request {
-    /// Where the call goes.
-    pub subject: Arc<str>,
+    /// Where the call goes. Calls that share one subject best share one object: cloning it is cheap.
+    pub subject: Subject,
     /// When it must have been answered, in unix microseconds; travels as `Npu-Deadline`.
     pub deadline_us: u64,
     /// Further headers, such as `traceparent`.
-    pub headers: Vec<(String, String)>,
+    pub headers: Option<Vec<(String, String)>>,
     /// The frame.
     pub payload: Bytes,
+}
+
+/// An answer as it came from the broker.
+#[derive(Debug)]
+pub struct Reply {
+    /// 0, or 503 when the broker knows nobody who listens on the subject.
+    pub status: u16,
+    /// The headers that came with it.
+    pub headers: Option<HeaderMap>,
+    /// The frame; empty when a worker reports an error.
+    pub payload: Bytes,
+}
+
+impl Reply {
+    /// Returns the first value of a header, by its exact name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        // A reply has a handful of headers: comparing them is cheaper than building a key to look up.
+        let (_, values) = self.headers.as_ref()?.iter().find(|(key, _)| {
+            let key: &str = (*key).as_ref();
+            key == name
+        })?;
+        values.first().map(async_nats::HeaderValue::as_str)
+    }
 }
 
 /// How a submitted call ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Somebody answered, be it with an error; or the broker did, with status 503, because nobody listens.
-    Reply(Message),
+    /// Somebody answered, be it with an error.
+    Reply(Reply),
     /// Nobody will: the deadline passed, or the connection was lost or closed.
     Failed(Error),
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::outcome::{Outcome, Request};
 
 /// Calls after which the driver starts on a burst while the caller goes on with it.
-const BURST: usize = 16;
+const BURST: usize = 8;
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,6 @@ pub(crate) struct Shared<T> {
     completions: Mutex<Vec<(T, Outcome)>>,
     wake: Box<dyn Fn() + Send + Sync>,
     in_flight: AtomicUsize,
-    max_payload: AtomicUsize,
     sequence: AtomicU64,
     state: AtomicU8,
 }
@@ -69,18 +68,9 @@ impl<T> Shared<T> {
             completions: Mutex::new(Vec::new()),
             wake,
             in_flight: AtomicUsize::new(0),
-            max_payload: AtomicUsize::new(0),
             sequence: AtomicU64::new(1),
             state: AtomicU8::new(State::Connected as u8),
         }
-    }
-
-    pub(crate) fn max_payload(&self) -> usize {
-        self.max_payload.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_max_payload(&self, limit: usize) {
-        self.max_payload.store(limit, Ordering::Relaxed);
     }
 
     pub(crate) fn next_sequence(&self) -> u64 {

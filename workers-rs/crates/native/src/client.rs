@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use npufleet_client::{Options, Outcome, Request};
+use npufleet_client::{Options, Outcome, Request, Subject};
 use npufleet_wire::{Error, ErrorKind};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -32,7 +32,7 @@ pub(crate) struct Client {
     /// Present until the object is dropped.
     core: Option<Core>,
     /// The subject of the last call: most calls go where the one before went.
-    subject: Mutex<Arc<str>>,
+    subject: Mutex<Subject>,
     /// The number of each call in flight by the address of its future, which lives as long as the call.
     sequences: Mutex<HashMap<usize, u64>>,
     wake: Arc<Wake>,
@@ -40,12 +40,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn subject(&self, text: &str) -> Arc<str> {
+    fn subject(&self, text: &str) -> Subject {
         let mut last = self.subject.lock();
-        if **last != *text {
+        if last.as_str() != text {
             *last = text.into();
         }
-        Arc::clone(&last)
+        last.clone()
     }
 
     fn core(&self) -> PyResult<&Core> {
@@ -77,7 +77,7 @@ impl Client {
             .map_err(|error| raise(py, &error))?;
         Ok(Self {
             core: Some(core),
-            subject: Mutex::new("".into()),
+            subject: Mutex::new(Subject::from_static("")),
             sequences: Mutex::default(),
             wake,
             generation: Generation::current(),
@@ -112,7 +112,16 @@ impl Client {
         } else {
             Bytes::from_owner(PyBackedBytes::from(frame))
         };
-        let headers = headers.map(pairs).transpose()?.unwrap_or_default();
+        let headers = headers
+            .filter(|headers| !headers.is_empty())
+            .map(|headers| {
+                headers
+                    .iter()
+                    .map(|(name, value)| Ok((name.extract()?, value.extract()?)))
+                    .collect()
+            })
+            .transpose()
+            .map_err(|error: PyErr| error)?;
         let request = Request {
             subject: self.subject(subject),
             deadline_us,
@@ -141,7 +150,7 @@ impl Client {
         let pairs: Vec<Bound<'py, PyTuple>> = completions
             .into_iter()
             .map(|(future, outcome)| match outcome {
-                Outcome::Reply(reply) => (future, Reply::new(py, &reply)).into_pyobject(py),
+                Outcome::Reply(reply) => (future, Reply::new(py, reply)).into_pyobject(py),
                 Outcome::Failed(error) => {
                     (future, (error.kind.as_str(), error.message)).into_pyobject(py)
                 }
@@ -184,13 +193,6 @@ impl Client {
         py.detach(|| core.close());
         Ok(())
     }
-}
-
-fn pairs(headers: &Bound<'_, PyDict>) -> PyResult<Vec<(String, String)>> {
-    let pairs = headers.iter();
-    pairs
-        .map(|(name, value)| Ok((name.extract()?, value.extract()?)))
-        .collect()
 }
 
 impl Drop for Client {

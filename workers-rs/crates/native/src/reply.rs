@@ -1,22 +1,20 @@
 //! What a call gave.
 
-use npufleet_client::{Headers, Message};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 /// The answer of a worker, or of the broker when nobody listens.
 #[pyclass(frozen, module = "npufleet._native")]
 pub(crate) struct Reply {
+    inner: npufleet_client::Reply,
     payload: Py<PyBytes>,
-    headers: Box<[u8]>,
 }
 
 impl Reply {
-    /// Copies what it needs: the message would keep the whole receive buffer alive for as long as the reply.
-    pub(crate) fn new(py: Python<'_>, message: &Message) -> Self {
-        let payload = PyBytes::new(py, message.payload_bytes()).unbind();
-        let headers = message.headers().as_bytes().into();
-        Self { payload, headers }
+    pub(crate) fn new(py: Python<'_>, mut inner: npufleet_client::Reply) -> Self {
+        // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
+        let payload = PyBytes::new(py, &std::mem::take(&mut inner.payload)).unbind();
+        Self { inner, payload }
     }
 }
 
@@ -25,7 +23,7 @@ impl Reply {
     /// 0 for a worker's reply, 503 when nobody subscribes to the subject.
     #[getter]
     fn status(&self) -> u16 {
-        Headers::new(&self.headers).status()
+        self.inner.status
     }
 
     /// The frame; empty when a worker answers with an error.
@@ -36,11 +34,14 @@ impl Reply {
 
     /// Returns one header of the reply, or None.
     fn header(&self, name: &str) -> Option<&str> {
-        Headers::new(&self.headers).get(name)
+        self.inner.header(name)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let size = self.payload.bind(py).as_bytes().len();
-        format!("Reply(status={}, payload=<{size} bytes>)", self.status())
+        format!(
+            "Reply(status={}, payload=<{} bytes>)",
+            self.inner.status,
+            self.payload.bind(py).as_bytes().len()
+        )
     }
 }
