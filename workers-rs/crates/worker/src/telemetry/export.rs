@@ -7,11 +7,15 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _,
+};
 
 use super::file::FileExporter;
 use crate::events::log;
 
+/// How long a span waits for others before it is exported.
+const DELAY: Duration = Duration::from_millis(500);
 const SERVICE: &str = "npufleet-worker-rust";
 
 /// The processor that the environment asks for; none when tracing is switched off.
@@ -50,10 +54,16 @@ pub(super) fn processor(
 }
 
 fn build<E: SpanExporter + 'static>(exporter: E, count: &Arc<AtomicU64>) -> BatchSpanProcessor {
+    // As the Python side does: whoever looks at a trace right after the call finds it whole.
+    let mut config = BatchConfigBuilder::default();
+    if variable("OTEL_BSP_SCHEDULE_DELAY").is_none() {
+        config = config.with_scheduled_delay(DELAY);
+    }
     BatchSpanProcessor::builder(Counted {
         exporter,
         count: Arc::clone(count),
     })
+    .with_batch_config(config.build())
     .build()
 }
 
