@@ -53,6 +53,7 @@ def install_compiled() -> None:
     print("building the compiled core (a few minutes the first time)", flush=True)
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
     os.environ["VIRTUAL_ENV"] = str(VENV)
+    os.environ["PIP_QUIET"] = "1"  # maturin has pip install what is there already
     run(VENV / "bin" / "maturin", "develop", "--quiet", "--release")
 
 
