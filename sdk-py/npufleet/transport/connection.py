@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5
+CANCEL_AGAIN_S: Final = 0.1
 RECONNECT_WAIT_S: Final = 0.25
 PING_INTERVAL_S: Final = 15
 
@@ -79,11 +80,20 @@ async def connect(
     except (OSError, nats.errors.Error, ValueError) as error:
         reason = error
     finally:
-        if not opening.done():
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+        await give_up(opening)
     await client.close()
     raise unavailable(options, reason) from reason
+
+
+async def give_up(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait until they have ended, whatever they end with."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        # Again until it helps: nats-py takes a cancellation that meets a refused connection for the refusal.
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def unavailable(options: ConnectOptions, error: Exception) -> UnavailableError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tenacity
 
 from npufleet.errors import UnavailableError
-from npufleet.transport.connection import Client, connect
+from npufleet.transport.connection import Client, connect, give_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -44,7 +44,5 @@ async def first(*works: Coroutine[Any, Any, Any]) -> Any:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up(*tasks)
     return next(task for task in tasks if task in done).result()
