@@ -75,7 +75,8 @@ def _singles(url: str, inputs: Path, effort: Effort) -> Iterator[Figure]:
 
 def _batches(url: str, model: str, path: Path, inputs: Path, effort: Effort) -> Iterator[Figure]:
     options = {"transport": "native", "operation": "infer", "model": model, "inputs": inputs}
-    bare = [RELEASE / "examples" / "bare", "--model", path, "--batch", str(BATCH), "--seconds", str(effort.seconds)]
+    bare = [RELEASE / "examples" / "bare", path, "--batch", str(BATCH), "--threads", "2"]
+    bare += ["--seconds", str(effort.seconds)]
     samples = interleave(
         {
             "bare": lambda: float(run_json(*bare)["rows_per_second"]),

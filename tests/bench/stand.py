@@ -19,17 +19,16 @@ TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 class Effort:
     """How long to measure: seconds per sample, and rounds of interleaved samples."""
 
-    seconds: float = 1.5
-    repeats: int = 5
+    seconds: float = 1.0
+    repeats: int = 3
 
 
 def build_floor_programs() -> None:
-    """Build the Rust side of the comparisons: the raw echo, the bare kernel, bare OpenVINO, the worker's binary."""
+    """Build the Rust side of the comparisons: the raw echo, the bare kernel, bare OpenVINO."""
     command = ["cargo", "build", "--release", "--quiet", "--manifest-path", str(ROOT / "workers-rs" / "Cargo.toml")]
     examples = ["--example", "floor", "--example", "kernel", "--example", "bare"]
     packages = ["-p", "npufleet-client", "-p", "npufleet-operations", "-p", "npufleet-inference"]
     subprocess.run([*command, *packages, *examples], check=True)
-    subprocess.run([*command, "-p", "npufleet-worker", "--bin", "npufleet-worker"], check=True)
 
 
 def run_json(*command: str | Path, environment: dict[str, str] | None = None) -> Any:

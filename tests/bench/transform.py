@@ -31,7 +31,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
     bare = interleave(
         {
             "scipy": lambda: scipy_ns(effort.seconds),
-            "rust": lambda: float(run_json(*kernel)["ns"]),
+            "rust": lambda: float(run_json(*kernel)["median"]),
         },
         effort.repeats,
     )
