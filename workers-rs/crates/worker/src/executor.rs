@@ -195,7 +195,7 @@ impl Executor<'_> {
             executing: (end - start).as_micros() as u64,
         };
         match outcome {
-            Err(error) if error.kind.hands_over() && request.fallback_reason().is_none() => {
+            Err(error) if error.kind.hands_over() && !request.is_fallback => {
                 self.core.hand_over(request, error, timing);
             }
             outcome => self.core.answer(From::Executor, &request, &outcome, timing),

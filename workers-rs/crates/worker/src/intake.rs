@@ -125,6 +125,7 @@ fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<M
         if let Some(reason) = asked.fallback_reason {
             endpoint.statistics.came_as_fallback(reason);
         }
+        let is_fallback = asked.fallback_reason.is_some();
         let Message {
             reply,
             payload,
@@ -151,6 +152,7 @@ fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<M
             reply,
             headers,
             lane,
+            is_fallback,
             arrived,
             deadline,
             trace,

@@ -96,6 +96,8 @@ pub(crate) struct Request {
     pub(crate) reply: Subject,
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) lane: Lane,
+    /// It already left another engine: it is not sent round in circles.
+    pub(crate) is_fallback: bool,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<Box<Trace>>,
@@ -112,7 +114,12 @@ impl Request {
 
     /// Why the request left another engine, if it did.
     pub(crate) fn fallback_reason(&self) -> Option<&str> {
-        Asked::read(self.headers.as_ref()).fallback_reason
+        // Seldom: the headers are read again rather than the reason kept.
+        if self.is_fallback {
+            Asked::read(self.headers.as_ref()).fallback_reason
+        } else {
+            None
+        }
     }
 }
 

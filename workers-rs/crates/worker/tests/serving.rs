@@ -232,7 +232,7 @@ async fn more_urgent_lanes_go_first() {
     let client = broker.client().await;
     let mut replies = client.subscribe("inbox.me.*").await.unwrap();
     client
-        .publish_with_reply(ECHO, "inbox.me.blocker", slow(0.3))
+        .publish_with_reply("npu.v1.call.realtime.echo", "inbox.me.blocker", slow(0.3))
         .await
         .unwrap();
     for lane in ["low", "normal", "high", "critical", "realtime"] {
