@@ -26,7 +26,7 @@ def write_mlp(folder: Path) -> Path:
     node = x
     sizes = [64, 128, 128, 10]
     for fan_in, fan_out in itertools.pairwise(sizes):
-        weights = random.standard_normal((fan_in, fan_out)).astype(np.float32) / np.sqrt(fan_in)
+        weights = (random.standard_normal((fan_in, fan_out)) / np.sqrt(fan_in)).astype(np.float32)
         node = op.matmul(node, op.constant(weights), transpose_a=False, transpose_b=False)
         node = op.relu(node) if fan_out != sizes[-1] else op.softmax(node, axis=-1)
     node.output(0).set_names({"y"})

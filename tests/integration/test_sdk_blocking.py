@@ -154,3 +154,22 @@ def test_both_have_the_same_methods(asynchronous: type, blocking_class: type) ->
         ours, theirs = getattr(asynchronous, name), getattr(blocking_class, name)
         if not isinstance(ours, property):
             assert parameters(ours) == parameters(theirs), name
+
+
+MANY_FLEETS = """
+import sys
+import numpy as np
+from npufleet import Fleet
+for _ in range(5):
+    with Fleet.connect(sys.argv[1], transport=sys.argv[2]) as fleet:
+        for _ in range(50):
+            fleet.fft(np.ones(64))
+"""
+
+
+def test_one_program_opens_many_fleets_one_after_another(
+    transport: str, broker: Broker, python_worker: WorkerProcess
+) -> None:
+    # Each runs on a thread of its own, and a compiled core must not mind where memory was taken.
+    finished = subprocess.run([sys.executable, "-c", MANY_FLEETS, broker.url, transport], timeout=50, check=False)
+    assert finished.returncode == 0

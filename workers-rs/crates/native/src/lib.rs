@@ -19,10 +19,6 @@ mod worker;
 
 use pyo3::prelude::*;
 
-/// A message is a dozen small allocations, many of them freed on another thread than the one they were made on.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Returns the version of the compiled core.
 #[pyfunction]
 fn version() -> &'static str {
