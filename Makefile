@@ -64,8 +64,8 @@ ifdef CARGO
 	@$(RUST) cargo fmt --all
 endif
 
-bench: setup ## measure everything in one run; writes tests/bench/out/latest.json
-	@$(BIN)/python -m tests.bench
+bench: setup ## measure everything in one run; writes tests/bench/out/latest.json and the README's table
+	@$(BIN)/python -m tests.bench && $(BIN)/python -m tests.bench.readme
 
 clean: ## remove what was built
 	@rm -rf .venv workers-rs/target tests/bench/out
