@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import calls, inference, startup, transform
-from tests.bench.figure import Figure
+from tests.bench.figure import Figure, number
 from tests.bench.stand import OUT, Effort, build_floor_programs
 
 GROUPS = {"calls": calls, "inference": inference, "transform": transform, "startup": startup}
@@ -28,7 +28,7 @@ def row(item: Figure) -> list[str]:
     spread = (max(item.samples) - min(item.samples)) / 2 if item.samples else 0.0
     verdict = {None: "", True: "met", False: "[red]missed[/red]"}[item.met]
     ratio = f"{item.ratio:.2f}" if item.ratio is not None else ""
-    return [item.name, f"{item.value:,.4g} ± {spread:,.2g} {item.unit}", ratio, item.target or "", verdict]
+    return [item.name, f"{number(item.value)} ± {number(spread)} {item.unit}", ratio, item.target or "", verdict]
 
 
 def main() -> None:

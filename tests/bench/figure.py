@@ -46,6 +46,11 @@ def figure(
     return Figure(name, value, unit, floor_value, ratio, target, met, samples)
 
 
+def number(value: float) -> str:
+    """A value as people read it: whole when large, four digits otherwise."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def interleave(contenders: dict[str, Callable[[], Sample]], repeats: int) -> dict[str, list[Sample]]:
     """Run every contender once per round, `repeats` rounds."""
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
