@@ -43,14 +43,17 @@ async def test_broker_restart(tmp_path: Path) -> None:
     fleet.cancel(dropped)
     with pytest.raises(DeadlineExceededError):
         await expires
-    async with broker(tmp_path, port=first.port) as second, silence(second) as heard:
-        # Nobody but the silent worker heard it before: what waited goes out once, the rest not at all.
-        message = await asyncio.wait_for(heard.get(), 10)
-        assert message.data == b"waits"
-        await message.respond(b"answered")
-        assert (await waiting).payload == b"answered"
+    async with broker(tmp_path, port=first.port) as second:
+        # It leaves with the new connection; nobody listens there yet.
+        assert (await waiting).status == 503
         assert fleet.state == "connected"
-        assert heard.empty()
+        async with silence(second) as heard:
+            again = fleet.request(SUBJECT, b"again", soon())
+            message = await asyncio.wait_for(heard.get(), 10)
+            assert message.data == b"again"
+            await message.respond(b"answered")
+            assert (await again).payload == b"answered"
+            assert heard.empty()
         await fleet.close()
 
 
@@ -117,3 +120,28 @@ async def test_a_forbidden_inbox_fails_every_call(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnavailableError, match="inbox_prefix"):
             await fleet.request(SUBJECT, b"", soon(60))
+
+
+async def test_a_broker_that_is_no_broker(tmp_path: Path) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ready\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UnavailableError, match=str(port)):
+            await native.open(ConnectOptions(url=f"nats://127.0.0.1:{port}"))
+
+
+async def test_a_broker_that_says_nothing(tmp_path: Path) -> None:
+    from npufleet import _native
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UnavailableError, match="timed out"):
+            await asyncio.to_thread(_native.Client, f'{{"url": "127.0.0.1:{port}", "connect_timeout": 0.2}}')

@@ -75,6 +75,11 @@ async def test_a_deadline_that_has_passed(server: Server) -> None:
             await fleet.request(SUBJECT, b"frame", 0)
 
 
+async def test_a_deadline_in_the_far_future(server: Server) -> None:
+    async with transport(server) as fleet, echo(server):
+        assert (await fleet.request(SUBJECT, b"frame", 2**64 - 1)).payload == b"frame"
+
+
 async def test_short_deadlines_are_not_delayed_by_long_ones(server: Server) -> None:
     async with transport(server) as fleet, silence(server):
         long = fleet.request(SUBJECT, b"long", soon(30))

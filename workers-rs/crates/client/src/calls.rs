@@ -2,12 +2,33 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_nats::Subject;
 
 /// How finely deadlines are watched: a call fails at most this long after its deadline.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(10);
+
+/// One moment on both clocks: deadlines arrive in unix time and are watched on a clock that nobody sets.
+pub(crate) struct Now {
+    instant: Instant,
+    unix_us: u64,
+}
+
+impl Now {
+    pub(crate) fn new() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            instant: Instant::now(),
+            unix_us: unix.map_or(0, |elapsed| elapsed.as_micros() as u64),
+        }
+    }
+
+    /// Returns the moment of a deadline, or this one when it has passed.
+    pub(crate) fn instant(&self, deadline_us: u64) -> Instant {
+        self.instant + Duration::from_micros(deadline_us.saturating_sub(self.unix_us))
+    }
+}
 
 pub(crate) struct Call<T> {
     pub(crate) ticket: T,

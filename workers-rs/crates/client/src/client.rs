@@ -7,10 +7,10 @@ use std::thread::{Builder, JoinHandle};
 use npufleet_wire::{Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
-use crate::driver::{self, Connected};
 use crate::options::Options;
 use crate::outcome::{Outcome, Refusal, Request};
 use crate::shared::{Shared, Submission};
+use crate::thread::{self, Connected};
 
 /// Sends calls and collects what came of them; `T` is whatever the caller wants back with each.
 pub struct Client<T: Send + 'static> {
@@ -32,7 +32,7 @@ impl<T: Send + 'static> Client<T> {
         let driven = Arc::clone(&shared);
         let thread = Builder::new()
             .name("npufleet-client".into())
-            .spawn(move || driver::run(&options, &driven, &sender))
+            .spawn(move || thread::run(&options, &driven, &sender))
             .map_err(|error| {
                 Error::new(
                     ErrorKind::Internal,
@@ -55,11 +55,6 @@ impl<T: Send + 'static> Client<T> {
     /// Returns the largest message that the broker takes now, in bytes, headers included.
     pub fn max_payload(&self) -> usize {
         self.connected.nats.max_payload()
-    }
-
-    /// Returns the second part of every reply subject, and so the first part of this client's call ids.
-    pub fn id(&self) -> &str {
-        &self.connected.id
     }
 
     /// Takes a call to send, at [`Client::flush`] at the latest, and returns its sequence number; never blocks.

@@ -5,26 +5,22 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::future::poll_fn;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_nats::header::HeaderName;
 use async_nats::message::OutboundMessage;
-use async_nats::{
-    Event, HeaderMap, Message, ServerAddr, ServerError, StatusCode, Subject, Subscriber,
-};
+use async_nats::{Event, HeaderMap, Message, ServerError, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::{Sink, Stream};
-use npufleet_wire::{Error, ErrorKind, Result, header, subject};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use npufleet_wire::{Error, ErrorKind, header, subject};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Sleep;
 
-use crate::calls::{Call, Calls, RESOLUTION};
-use crate::options::Options;
+use crate::calls::{Call, Calls, Now, RESOLUTION};
 use crate::outcome::{Outcome, Reply, Request};
 use crate::shared::{Shared, State, Submission};
 
@@ -32,94 +28,15 @@ use crate::shared::{Shared, State, Submission};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const DEADLINE: HeaderName = HeaderName::from_static(header::DEADLINE);
 
-/// What the handle keeps of the connection.
-pub(crate) struct Connected {
+/// An open connection that listens for answers.
+pub(crate) struct Opened {
     pub(crate) nats: async_nats::Client,
+    /// Second part of every reply subject, and first part of every call's id.
     pub(crate) id: Arc<str>,
-}
-
-/// The body of the connection's thread: reports the connection once, then works until it is closed.
-pub(crate) fn run<T>(
-    options: &Options,
-    shared: &Arc<Shared<T>>,
-    ready: &SyncSender<Result<Connected>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let message = format!("cannot start the event loop: {error}");
-            // The receiver waits for exactly this message.
-            let _ = ready.send(Err(Error::new(ErrorKind::Internal, message)));
-            return;
-        }
-    };
-    runtime.block_on(async {
-        match connect(options, shared).await {
-            Ok(mut driver) => {
-                let _ = ready.send(Ok(Connected {
-                    nats: driver.nats.clone(),
-                    id: driver.id.clone(),
-                }));
-                // A budget would cut large batches into pieces, each with a wake-up of its own.
-                tokio::task::unconstrained(poll_fn(|cx| driver.poll(cx))).await;
-                driver.finish().await;
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        }
-    });
-}
-
-async fn connect<T>(options: &Options, shared: &Arc<Shared<T>>) -> Result<Driver<T>> {
-    let (sender, events) = unbounded_channel();
-    let addresses = options.addresses()?;
-    let shown = addresses
-        .iter()
-        .map(ServerAddr::as_url_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    let nats = options.to_nats().await?.event_callback(move |event| {
-        // Nobody listens any more once the driver has ended.
-        let _ = sender.send(event);
-        async {}
-    });
-    let unavailable = |error: &dyn std::fmt::Display| {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("cannot connect to the broker at {shown}: {error}"),
-        )
-    };
-    let nats = nats
-        .connect(addresses.as_slice())
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let id: Arc<str> = nuid::next().as_str().into();
-    let inbox_prefix = format!("{}.{id}.", options.inbox());
-    let inbox = nats
-        .subscribe(format!("{inbox_prefix}*"))
-        .await
-        .map_err(|error| unavailable(&error))?;
-    Ok(Driver {
-        shared: Arc::clone(shared),
-        nats,
-        inbox,
-        inbox_prefix,
-        fleet_prefix: options.fleet_prefix().into(),
-        id,
-        events,
-        calls: Calls::new(),
-        submissions: Vec::new(),
-        outgoing: VecDeque::new(),
-        results: Vec::new(),
-        sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        armed: None,
-        refused: None,
-        closing: false,
-    })
+    pub(crate) inbox: Subscriber,
+    /// A reply subject up to the number.
+    pub(crate) inbox_prefix: String,
+    pub(crate) events: UnboundedReceiver<Event>,
 }
 
 /// Something to publish once the connection takes it.
@@ -128,7 +45,7 @@ enum Outgoing {
     Cancel { sequence: u64 },
 }
 
-struct Driver<T> {
+pub(crate) struct Driver<T> {
     shared: Arc<Shared<T>>,
     nats: async_nats::Client,
     inbox: Subscriber,
@@ -148,7 +65,35 @@ struct Driver<T> {
 }
 
 impl<T> Driver<T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn new(shared: Arc<Shared<T>>, opened: Opened, fleet_prefix: &str) -> Self {
+        let Opened {
+            nats,
+            id,
+            inbox,
+            inbox_prefix,
+            events,
+        } = opened;
+        Self {
+            shared,
+            nats,
+            inbox,
+            inbox_prefix,
+            fleet_prefix: fleet_prefix.to_owned(),
+            id,
+            events,
+            calls: Calls::new(),
+            submissions: Vec::new(),
+            outgoing: VecDeque::new(),
+            results: Vec::new(),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed: None,
+            refused: None,
+            closing: false,
+        }
+    }
+
+    /// Does everything that can be done now; ready when the connection is to be ended.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
             self.on_event(event);
         }
@@ -237,7 +182,7 @@ impl<T> Driver<T> {
         let mut submissions = std::mem::take(&mut self.submissions);
         self.shared.take_submissions(cx, &mut submissions);
         if !submissions.is_empty() {
-            let (now, now_us) = (Instant::now(), unix_us());
+            let now = Now::new();
             for submission in submissions.drain(..) {
                 match submission {
                     Submission::Call {
@@ -250,8 +195,7 @@ impl<T> Driver<T> {
                             self.results.push((ticket, Outcome::Failed(error)));
                             continue;
                         }
-                        let deadline =
-                            now + Duration::from_micros(request.deadline_us.saturating_sub(now_us));
+                        let deadline = now.instant(request.deadline_us);
                         let subject = request.subject.clone();
                         self.calls.insert(
                             sequence,
@@ -424,7 +368,7 @@ impl<T> Driver<T> {
     }
 
     /// Sends the last cancellations and gives the broker a clean end.
-    async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         if self.nats.connection_state() != async_nats::connection::State::Connected {
             return;
         }
@@ -452,10 +396,4 @@ impl<T> Drop for Driver<T> {
         self.close();
         self.shared.complete(&mut self.results);
     }
-}
-
-fn unix_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_micros() as u64)
 }

@@ -3,7 +3,7 @@
 //! In the order that data flows:
 //! - [`options`]: where the broker is and who is asking
 //! - [`client`]: the handle; `submit` and `cancel` leave work for the connection's thread, `drain` takes what came back
-//! - `driver`: the task on that thread that owns the connection, sends, receives and watches deadlines
+//! - `thread`: what runs there; `driver`: the task that sends, receives and watches deadlines
 //! - `calls`: the table of calls in flight
 //! - [`outcome`]: what is asked and what comes of it
 
@@ -13,6 +13,7 @@ mod driver;
 pub mod options;
 pub mod outcome;
 mod shared;
+mod thread;
 
 pub use async_nats::{HeaderMap, Subject};
 pub use client::Client;
