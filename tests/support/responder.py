@@ -114,8 +114,11 @@ async def listen(url: str, subject: str) -> AsyncIterator[list[Msg]]:
         heard.append(message)
 
     try:
-        await client.subscribe(subject, cb=receive)
+        subscription = await client.subscribe(subject, cb=receive)
         await client.flush()
         yield heard
+        # Until the broker knows that nobody listens any more, a request to the subject has somebody to go to.
+        await subscription.unsubscribe()
+        await client.flush()
     finally:
         await client.close()
