@@ -11,7 +11,7 @@ import pytest
 
 from npufleet import AsyncFleet, _engine
 from npufleet.transport import ConnectOptions
-from tests.integration.worker_stand import Broker, WorkerProcess
+from tests.support.worker_stand import Broker, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,6 +36,13 @@ def rust_worker_missing() -> str | None:
     if native is None:
         return _engine.reason()
     return None if hasattr(native, "run_worker") else "the compiled core was built without the worker"
+
+
+@pytest.fixture(scope="session")
+def native_required() -> None:
+    """Skip, with the reason, where the compiled core is absent or off."""
+    if why := native_missing():
+        pytest.skip(why)
 
 
 @pytest.fixture(params=["native", "pure"])

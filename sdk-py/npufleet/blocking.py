@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import queue
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -231,9 +232,9 @@ class _Runner:
         self._opened: concurrent.futures.Future[AsyncFleet] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._main, name="npufleet", daemon=True)
         self._thread.start()
-        self._task = self._running.result()
+        self._task = _wait(self._running)
         try:
-            self.fleet = self._opened.result()
+            self.fleet = _wait(self._opened)
         except BaseException:
             self.stop()
             raise
@@ -246,7 +247,7 @@ class _Runner:
             raise UnavailableError("the fleet's own thread cannot wait for it" if own else "the fleet is closed")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._task.get_loop())
         try:
-            return future.result()
+            return _wait(future)
         except concurrent.futures.CancelledError as error:
             raise UnavailableError("the fleet was closed during the call") from error
         except BaseException:
@@ -278,3 +279,15 @@ class _Runner:
             await asyncio.get_running_loop().create_future()
         finally:
             await fleet.close()
+
+
+def _wait(future: concurrent.futures.Future[_Value]) -> _Value:
+    """Wait for a future's result in a way that an interrupt (Ctrl-C) may end at any moment.
+
+    `Future.result` waits inside a `threading.Condition`: an interrupt there can surface as the `RuntimeError` of a
+    lock that is not held. The queue waits in C, where an interrupt is one clean exception.
+    """
+    done: queue.SimpleQueue[object] = queue.SimpleQueue()
+    future.add_done_callback(done.put)
+    done.get()
+    return future.result()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nats.aio.client import Client
 
 from npufleet.broker import server
 from npufleet.broker.configuration import LOCAL_CONFIGURATION, USER, LocalConfiguration
 from npufleet.broker.server import Server
 from npufleet.errors import UnavailableError
-from npufleet.transport.connection import connect
+from npufleet.transport.connection import Client, connect
 from npufleet.transport.options import ConnectOptions
-from tests.integration.broker_support import DURABLE, LOCAL, durable_environment, proc
+from tests.support.broker_stand import DURABLE, LOCAL, durable_environment, proc
 
 
 def local(folder: Path, **options: object) -> LocalConfiguration:

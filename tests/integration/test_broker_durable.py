@@ -12,7 +12,7 @@ import pytest
 
 from npufleet.broker import workers
 from npufleet.fleet import AsyncFleet
-from tests.integration.broker_support import RELU, Durable, durable, source_environment
+from tests.support.broker_stand import RELU, Durable, durable, source_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

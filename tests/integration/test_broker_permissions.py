@@ -6,15 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nats.aio.client import Client
 
 from npufleet.broker import buckets
 from npufleet.control import Control
 from npufleet.errors import UnavailableError
 from npufleet.models import Models
-from npufleet.transport.connection import connect
+from npufleet.transport.connection import Client, connect
 from npufleet.transport.options import ConnectOptions
-from tests.integration.broker_support import Durable, durable
+from tests.support.broker_stand import Durable, durable
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from npufleet.broker import announcement
 from npufleet.broker.local import LocalFleet
 from npufleet.cli.app import app
-from tests.integration.broker_support import RELU, source_environment
+from tests.support.broker_stand import RELU, source_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.broker_support import alive, fake_worker, source_environment
+from tests.support.broker_stand import alive, fake_worker, source_environment
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

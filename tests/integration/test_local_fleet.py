@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from nats.aio.client import Client
 
 from npufleet.broker import folder
 from npufleet.broker.buckets import FILES_BUCKET, MODELS, STATUS
 from npufleet.broker.local import LocalFleet
 from npufleet.errors import InvalidParameterError, UnavailableError
-from tests.integration.broker_support import alive, fake_worker, proc
+from npufleet.transport.connection import Client
+from tests.support.broker_stand import alive, fake_worker, proc
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

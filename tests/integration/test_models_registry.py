@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, Fleet, InvalidParameterError, UnavailableError, UnknownModelError
-from tests.integration.model_stand import INPUTS, OUTPUTS, linear
-from tests.integration.worker_stand import Broker, WorkerProcess
+from tests.support.model_stand import INPUTS, OUTPUTS, linear
+from tests.support.worker_stand import Broker, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,12 +17,12 @@ import pytest
 from npufleet import AsyncFleet, DeadlineExceededError, Fleet, UnavailableError
 from npufleet.blocking import BlockingModels
 from npufleet.models import Models
-from tests.integration.worker_stand import SDK
+from tests.support.worker_stand import SDK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.integration.worker_stand import Broker, WorkerProcess
+    from tests.support.worker_stand import Broker, WorkerProcess
 
 X = np.arange(8.0)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.integration.worker_stand import Broker, WorkerProcess
+    from tests.support.worker_stand import Broker, WorkerProcess
 
 X = {"x": np.arange(3.0)}
 USERS = 'authorization { users [ { user: "ann", password: "p:@/ss" } ] }'

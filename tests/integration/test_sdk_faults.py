@@ -13,9 +13,9 @@ import pytest
 
 from npufleet import AsyncFleet, FleetError, OverloadedError, UnavailableError
 from tests.conftest import rust_worker_missing
-from tests.integration.worker_stand import Broker, WorkerProcess
 from tests.support.responder import listen, respond, silence
 from tests.support.waiting import until
+from tests.support.worker_stand import Broker, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -14,8 +14,8 @@ from tests.support.responder import failing, respond
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-    from tests.integration.worker_stand import Broker
     from tests.support.responder import Responder
+    from tests.support.worker_stand import Broker
 
 
 async def test_rows_come_back_in_order(fleet: AsyncFleet) -> None:

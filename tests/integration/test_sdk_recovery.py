@@ -12,9 +12,9 @@ import pytest
 from npufleet import AsyncFleet, DeadlineExceededError, InvalidFrameError, OverloadedError, UnavailableError
 from npufleet.errors import BY_KIND
 from npufleet.recovery import ATTEMPTS, HANDS_OVER
-from tests.integration.worker_stand import Broker
 from tests.support.responder import after, echo, failing, listen, respond, silence
 from tests.support.waiting import until
+from tests.support.worker_stand import Broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -15,9 +15,9 @@ from npufleet import AsyncFleet, UnknownModelError
 from npufleet._engine import native_or_none
 from npufleet.telemetry import sampling, setup
 from npufleet.wire import frame
-from tests.integration.model_stand import linear, register
-from tests.integration.otlp_receiver import OtlpReceiver
-from tests.integration.worker_stand import PATIENCE, Broker, call, client, deadline, kind, subject, worker
+from tests.support.model_stand import linear, register
+from tests.support.otlp_receiver import OtlpReceiver
+from tests.support.worker_stand import PATIENCE, Broker, call, client, deadline, kind, subject, worker
 
 WORKER_SPANS = ("receive", "payload.fetch", "batch", "execute", "reply")
 PYTHON = "npufleet-worker-python"

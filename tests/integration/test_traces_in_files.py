@@ -10,8 +10,8 @@ import numpy as np
 
 from npufleet import AsyncFleet
 from npufleet.telemetry import sampling, setup, tree
-from tests.integration.worker_stand import PATIENCE, SDK, Broker, worker
 from tests.support.waiting import wait_until
+from tests.support.worker_stand import PATIENCE, SDK, Broker, worker
 
 WORKER_SPANS = {"receive", "payload.fetch", "batch", "execute", "reply"}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npufleet.wire import frame
-from tests.integration.worker_stand import (
+from tests.support.worker_stand import (
     PATIENCE,
     Broker,
     arrays,

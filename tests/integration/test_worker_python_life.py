@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from npufleet.wire import frame
-from tests.integration.worker_stand import (
+from tests.support.worker_stand import (
     PATIENCE,
     SDK,
     Broker,

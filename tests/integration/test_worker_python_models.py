@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from npufleet.wire import frame
-from tests.integration.model_stand import linear, register, remove, statuses
-from tests.integration.worker_stand import PATIENCE, Broker, arrays, call, client, endpoints, kind, subject, worker
+from tests.support.model_stand import linear, register, remove, statuses
+from tests.support.worker_stand import PATIENCE, Broker, arrays, call, client, endpoints, kind, subject, worker
 
 
 @pytest.fixture(scope="module")

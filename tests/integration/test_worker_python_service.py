@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import npufleet
-from tests.integration.worker_stand import PATIENCE, Broker, call, client, endpoints, worker
+from tests.support.worker_stand import PATIENCE, Broker, call, client, endpoints, worker
 
 SCHEMAS = Path(__file__).with_name("schemas")
 

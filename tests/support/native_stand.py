@@ -7,17 +7,15 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import nats
-
 from npufleet.broker.server import Server
 from npufleet.transport import native
+from npufleet.transport.connection import Client
 from npufleet.transport.options import ConnectOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 SUBJECT = "npu.v1.call.normal.echo"
@@ -47,20 +45,12 @@ async def transport(server: Server, **options: str) -> AsyncIterator[native.Nati
 
 @asynccontextmanager
 async def plain_client(server: Server, **options: object) -> AsyncIterator[Client]:
-    client = await nats.connect(f"nats://127.0.0.1:{server.port}", allow_reconnect=False, **options)
+    client = Client()
+    await client.connect(f"nats://127.0.0.1:{server.port}", allow_reconnect=False, **options)
     try:
         yield client
     finally:
         await client.close()
-
-
-async def settle(client: Client) -> None:
-    """Wait until the broker knows the subscriptions.
-
-    nats-py writes the ping of a flush ahead of what waits to be written: only the second one comes after it.
-    """
-    await client.flush()
-    await client.flush()
 
 
 @asynccontextmanager
@@ -74,7 +64,7 @@ async def echo(server: Server) -> AsyncIterator[Client]:
 
     async with plain_client(server) as client:
         await client.subscribe("npu.v1.call.>", cb=answer)
-        await settle(client)
+        await client.flush()
         yield client
 
 
@@ -85,5 +75,5 @@ async def silence(server: Server) -> AsyncIterator[asyncio.Queue[Msg]]:
     async with plain_client(server) as client:
         for subject in ("npu.v1.call.>", "npu.v1.cancel.>"):
             await client.subscribe(subject, cb=heard.put)
-        await settle(client)
+        await client.flush()
         yield heard

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from npufleet.telemetry import sampling, setup
 from npufleet.telemetry.processor import CountingProcessor
 from npufleet.telemetry.spans import start_call
-from tests.integration.otlp_receiver import OtlpReceiver
+from tests.support.otlp_receiver import OtlpReceiver
 
 
 class Held(SpanExporter):

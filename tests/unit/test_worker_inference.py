@@ -15,7 +15,7 @@ from npufleet.errors import InternalError, InvalidShapeError, UnavailableError, 
 from npufleet.worker import devices, inference
 from npufleet.worker.devices import Runtime, brief
 from npufleet.worker.inference import Model, ModelSettings, load
-from tests.integration.model_stand import linear
+from tests.support.model_stand import linear
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import typer
 from npufleet.broker import announcement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from npufleet.fleet import AsyncFleet
     from npufleet.opening import Opening
@@ -31,24 +31,16 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach the broker; what is None comes from the environment or a default."""
+    """How to reach the broker, by the names of the options; what is None comes from the environment or a default."""
 
-    url: str | None = None
-    user: str | None = None
-    password: str | None = None
-    token: str | None = None
-    credentials: str | None = None
-    tls_ca: str | None = None
-    tls_certificate: str | None = None
-    tls_key: str | None = None
+    given: Mapping[str, Any]
 
     def open(self) -> Opening[AsyncFleet]:
         """Connect: `async with connection.open() as fleet`."""
         from npufleet.fleet import AsyncFleet
 
-        given = dict(vars(self))
-        given["url"] = self.url or announcement.read(announcement.default_path())
-        return AsyncFleet.connect(**given)
+        url = self.given["url"] or announcement.read(announcement.default_path())
+        return AsyncFleet.connect(**{**self.given, "url": url})
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,7 +50,7 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        connection = Connection(**{name: given.pop(name) for name in _OPTIONS})
+        connection = Connection({name: given.pop(name) for name in _OPTIONS})
         command(**given, connection=connection)
 
     with_options.__signature__ = signature.replace(parameters=[*kept, *parameters()])  # type: ignore[attr-defined]

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nats.aio.client import Client
-
 from npufleet.broker.server import Server
+from npufleet.transport.connection import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

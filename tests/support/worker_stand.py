@@ -14,16 +14,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import nats
-
 from npufleet.broker.server import find_server, port_of
+from npufleet.transport.connection import Client
 from npufleet.wire import frame
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 SDK = Path(__file__).parents[2] / "sdk-py"
@@ -146,8 +144,9 @@ def worker(url: str, *options: str, engine: str = "python", **environment: str) 
 
 @contextlib.asynccontextmanager
 async def client(url: str, **options: Any) -> AsyncIterator[Client]:
-    """A plain NATS client."""
-    connected = await nats.connect(url, **options)
+    """A plain NATS client, whose `flush` can be relied on."""
+    connected = Client()
+    await connected.connect(url, **options)
     try:
         yield connected
     finally:
