@@ -126,10 +126,7 @@ async fn call(
     duration: Duration,
 ) -> Result<Vec<f64>, Error> {
     let prefix = nats.new_inbox();
-    let mut inbox = nats
-        .subscribe(format!("{prefix}.*"))
-        .await?
-        .ready_chunks(256);
+    let mut inbox = nats.subscribe(format!("{prefix}.*")).await?.ready_chunks(256);
     let payload = Bytes::from(vec![0u8; payload]);
     let mut sent: HashMap<u64, Instant> = HashMap::new();
     let mut sequence = 0u64;
@@ -140,12 +137,8 @@ async fn call(
         for _ in 0..std::mem::take(&mut missing) {
             sequence += 1;
             sent.insert(sequence, Instant::now());
-            nats.publish_with_reply(
-                subject.to_owned(),
-                format!("{prefix}.{sequence}"),
-                payload.clone(),
-            )
-            .await?;
+            nats.publish_with_reply(subject.to_owned(), format!("{prefix}.{sequence}"), payload.clone())
+                .await?;
         }
         let Some(chunk) = tokio::time::timeout(Duration::from_secs(5), inbox.next()).await? else {
             break;
@@ -155,11 +148,7 @@ async fn call(
             if reply.status.is_some() {
                 return Err(format!("nobody answers on {subject}").into());
             }
-            let answered = reply
-                .subject
-                .rsplit('.')
-                .next()
-                .and_then(|token| token.parse().ok());
+            let answered = reply.subject.rsplit('.').next().and_then(|token| token.parse().ok());
             if let Some(at) = answered.and_then(|sequence: u64| sent.remove(&sequence)) {
                 micros.push((now - at).as_secs_f64() * 1e6);
                 missing += 1;

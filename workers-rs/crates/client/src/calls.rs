@@ -51,9 +51,7 @@ impl Hasher for SequenceHasher {
 
     fn write_u64(&mut self, number: u64) {
         // Fibonacci hashing: neighbours land far apart, in the high bits that the table looks at too.
-        self.0 = (self.0 ^ number)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(26);
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 
     fn finish(&self) -> u64 {

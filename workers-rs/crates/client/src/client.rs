@@ -33,18 +33,10 @@ impl<T: Send + 'static> Client<T> {
         let thread = Builder::new()
             .name("npufleet-client".into())
             .spawn(move || thread::run(&options, &driven, &sender))
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Internal,
-                    format!("cannot start a thread: {error}"),
-                )
-            })?;
-        let connected = receiver.recv().map_err(|_| {
-            Error::new(
-                ErrorKind::Internal,
-                "the connection's thread ended before it connected",
-            )
-        })??;
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}")))?;
+        let connected = receiver
+            .recv()
+            .map_err(|_| Error::new(ErrorKind::Internal, "the connection's thread ended before it connected"))??;
         Ok(Self {
             shared,
             connected,
@@ -79,10 +71,7 @@ impl<T: Send + 'static> Client<T> {
         }) {
             Ok(sequence)
         } else {
-            Err(Refusal::new(
-                ErrorKind::Unavailable,
-                "the connection is closed",
-            ))
+            Err(Refusal::new(ErrorKind::Unavailable, "the connection is closed"))
         }
     }
 
@@ -142,14 +131,10 @@ fn header_size(request: &Request) -> std::result::Result<usize, Refusal> {
     let digits = request.deadline_us.checked_ilog10().unwrap_or(0) as usize + 1;
     let mut size = FRAMING + header::DEADLINE.len() + digits + LINE;
     for (name, value) in request.headers.iter().flatten() {
-        let name_fits = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b':');
+        let name_fits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
         if !name_fits || value.contains(['\r', '\n']) {
-            let message = format!(
-                "header {name:?} is {value:?}; allowed: one line of text under a name without colons"
-            );
+            let message =
+                format!("header {name:?} is {value:?}; allowed: one line of text under a name without colons");
             return Err(Refusal::new(ErrorKind::InvalidParameter, message));
         }
         size += name.len() + value.len() + LINE;

@@ -105,11 +105,7 @@ impl<T> Driver<T> {
         self.watch_deadlines(cx);
         self.shared.set_in_flight(self.calls.len());
         self.shared.complete(&mut self.results);
-        if self.closing {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if self.closing { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn on_reply(&mut self, message: Message) {
@@ -160,12 +156,8 @@ impl<T> Driver<T> {
         let Some(named) = text.split('"').nth(1) else {
             return;
         };
-        if lower.starts_with("permissions violation for subscription")
-            && named.starts_with(&self.inbox_prefix)
-        {
-            let message = format!(
-                "the broker refuses our reply subject, set inbox_prefix to an allowed one: {text}"
-            );
+        if lower.starts_with("permissions violation for subscription") && named.starts_with(&self.inbox_prefix) {
+            let message = format!("the broker refuses our reply subject, set inbox_prefix to an allowed one: {text}");
             self.fail(|_| true, ErrorKind::Unavailable, &message);
             self.refused = Some(message);
         } else if lower.starts_with("permissions violation for publish") {
@@ -206,8 +198,7 @@ impl<T> Driver<T> {
                                 sent: false,
                             },
                         );
-                        self.outgoing
-                            .push_back(Outgoing::Call { sequence, request });
+                        self.outgoing.push_back(Outgoing::Call { sequence, request });
                     }
                     Submission::Cancel { sequence } => self.cancel(sequence),
                     Submission::Close => self.close(),
@@ -227,9 +218,7 @@ impl<T> Driver<T> {
         if self.shared.state() != State::Connected {
             return;
         }
-        while !self.outgoing.is_empty()
-            && matches!(Pin::new(&mut self.nats).poll_ready(cx), Poll::Ready(Ok(())))
-        {
+        while !self.outgoing.is_empty() && matches!(Pin::new(&mut self.nats).poll_ready(cx), Poll::Ready(Ok(()))) {
             let Some(next) = self.outgoing.pop_front() else {
                 return;
             };
@@ -261,8 +250,7 @@ impl<T> Driver<T> {
         for (name, value) in request.headers.into_iter().flatten() {
             headers.insert(name, value);
         }
-        if let Err(message) =
-            self.publish(request.subject, Some(reply), Some(headers), request.payload)
+        if let Err(message) = self.publish(request.subject, Some(reply), Some(headers), request.payload)
             && let Some(call) = self.calls.remove(sequence)
         {
             // Seen when the broker came back with a smaller limit than the call was checked against.
@@ -307,9 +295,7 @@ impl<T> Driver<T> {
             };
             if self.armed != Some(earliest) {
                 // One scan serves everything that expires within the resolution.
-                self.sleep
-                    .as_mut()
-                    .reset((earliest + RESOLUTION / 2).into());
+                self.sleep.as_mut().reset((earliest + RESOLUTION / 2).into());
                 self.armed = Some(earliest);
             }
             if self.sleep.as_mut().poll(cx).is_pending() {
@@ -320,10 +306,7 @@ impl<T> Driver<T> {
                 if call.sent {
                     self.outgoing.push_back(Outgoing::Cancel { sequence });
                 }
-                let error = Error::new(
-                    ErrorKind::DeadlineExceeded,
-                    "no answer arrived before the deadline",
-                );
+                let error = Error::new(ErrorKind::DeadlineExceeded, "no answer arrived before the deadline");
                 self.results.push((call.ticket, Outcome::Failed(error)));
             }
             // While the connection is away, the frames of expired calls would pile up here.
@@ -348,12 +331,7 @@ impl<T> Driver<T> {
     /// Ends every call; nothing is taken afterwards.
     fn close(&mut self) {
         self.closing = true;
-        let error = || {
-            Outcome::Failed(Error::new(
-                ErrorKind::Unavailable,
-                "the connection was closed",
-            ))
-        };
+        let error = || Outcome::Failed(Error::new(ErrorKind::Unavailable, "the connection was closed"));
         for submission in self.shared.close() {
             if let Submission::Call { ticket, .. } = submission {
                 self.results.push((ticket, error()));
@@ -375,8 +353,7 @@ impl<T> Driver<T> {
         let farewell = async {
             while let Some(next) = self.outgoing.pop_front() {
                 if let Outgoing::Cancel { sequence } = next {
-                    let subject =
-                        subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
+                    let subject = subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
                     self.nats
                         .publish(subject, Bytes::new())
                         .await

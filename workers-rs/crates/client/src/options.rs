@@ -75,10 +75,7 @@ impl Options {
         if self.url.trim().is_empty() {
             return Err(unusable("it is empty"));
         }
-        let addresses = self
-            .url
-            .split(',')
-            .map(|part| part.trim().parse::<ServerAddr>());
+        let addresses = self.url.split(',').map(|part| part.trim().parse::<ServerAddr>());
         addresses
             .map(|address| address.map_err(|error| unusable(&error.to_string())))
             .collect()
@@ -117,10 +114,7 @@ impl Options {
     async fn authenticate(&self, nats: ConnectOptions) -> Result<ConnectOptions> {
         if let Some(path) = &self.credentials {
             return nats.credentials_file(path).await.map_err(|error| {
-                let message = format!(
-                    "cannot use the credentials file {}: {error}",
-                    path.display()
-                );
+                let message = format!("cannot use the credentials file {}: {error}", path.display());
                 Error::new(ErrorKind::Unavailable, message)
             });
         }
@@ -128,9 +122,7 @@ impl Options {
             return Ok(nats.token(token.clone()));
         }
         if let Some(user) = &self.user {
-            return Ok(
-                nats.user_and_password(user.clone(), self.password.clone().unwrap_or_default())
-            );
+            return Ok(nats.user_and_password(user.clone(), self.password.clone().unwrap_or_default()));
         }
         // The library leaves the credentials in an address alone, so they are read here: `user:password@` or `token@`.
         for address in self.parse()? {
@@ -192,12 +184,7 @@ mod tests {
 
     #[test]
     fn unusable_addresses_are_refused_without_being_shown() {
-        for url in [
-            "",
-            " ",
-            "http://user:secret@host",
-            "nats://user:secret@host:port",
-        ] {
+        for url in ["", " ", "http://user:secret@host", "nats://user:secret@host:port"] {
             let error = options(url).addresses().unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unavailable);
             assert!(!error.message.contains("secret"), "{}", error.message);

@@ -72,9 +72,7 @@ impl Refusal {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::TooLarge { size, limit } => {
-                Self::new(ErrorKind::PayloadTooLarge, too_large(size, limit))
-            }
+            Refusal::TooLarge { size, limit } => Self::new(ErrorKind::PayloadTooLarge, too_large(size, limit)),
             Refusal::Error(error) => error,
         }
     }

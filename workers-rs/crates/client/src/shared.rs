@@ -30,14 +30,8 @@ impl State {
 
 /// Something that a caller wants done.
 pub(crate) enum Submission<T> {
-    Call {
-        sequence: u64,
-        request: Request,
-        ticket: T,
-    },
-    Cancel {
-        sequence: u64,
-    },
+    Call { sequence: u64, request: Request, ticket: T },
+    Cancel { sequence: u64 },
     Close,
 }
 
@@ -121,11 +115,7 @@ impl<T> Shared<T> {
     }
 
     /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.
-    pub(crate) fn take_submissions(
-        &self,
-        cx: &std::task::Context<'_>,
-        into: &mut Vec<Submission<T>>,
-    ) {
+    pub(crate) fn take_submissions(&self, cx: &std::task::Context<'_>, into: &mut Vec<Submission<T>>) {
         // Registered before looking: what is pushed in between wakes again instead of being missed.
         self.driver.register(cx.waker());
         std::mem::swap(&mut self.submissions.lock().waiting, into);

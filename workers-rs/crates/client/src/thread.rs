@@ -18,15 +18,8 @@ pub(crate) struct Connected {
 }
 
 /// Reports once how connecting went, then works until the connection is closed.
-pub(crate) fn run<T>(
-    options: &Options,
-    shared: &Arc<Shared<T>>,
-    ready: &SyncSender<Result<Connected>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+pub(crate) fn run<T>(options: &Options, shared: &Arc<Shared<T>>, ready: &SyncSender<Result<Connected>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let message = format!("cannot start the event loop: {error}");

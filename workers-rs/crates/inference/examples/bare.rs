@@ -69,12 +69,8 @@ fn check(status: ov_status_e) -> Outcome<()> {
 
 /// Latencies in microseconds of inferences for some seconds.
 fn run(options: &Options) -> Outcome<Vec<f64>> {
-    let (mut core, mut model, mut compiled, mut request) = (
-        ptr::null_mut(),
-        ptr::null_mut(),
-        ptr::null_mut(),
-        ptr::null_mut(),
-    );
+    let (mut core, mut model, mut compiled, mut request) =
+        (ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     let path = CString::new(options.model.as_str())?;
     let threads = CString::new(options.inference_threads.to_string())?;
     let properties = [
@@ -90,12 +86,7 @@ fn run(options: &Options) -> Outcome<Vec<f64>> {
     // ends with this function's caller, so that nothing is freed.
     unsafe {
         check(ov::ov_core_create(&raw mut core))?;
-        check(ov::ov_core_read_model(
-            core,
-            path.as_ptr(),
-            ptr::null(),
-            &raw mut model,
-        ))?;
+        check(ov::ov_core_read_model(core, path.as_ptr(), ptr::null(), &raw mut model))?;
         batched(model, options.batch)?;
         check(ov::ov_core_compile_model_props(
             core,
@@ -105,10 +96,7 @@ fn run(options: &Options) -> Outcome<Vec<f64>> {
             properties.as_ptr(),
             &raw mut compiled,
         ))?;
-        check(ov::ov_compiled_model_create_infer_request(
-            compiled,
-            &raw mut request,
-        ))?;
+        check(ov::ov_compiled_model_create_infer_request(compiled, &raw mut request))?;
         let mut inputs = 0;
         check(ov::ov_model_inputs_size(model, &raw mut inputs))?;
         for index in 0..inputs {
@@ -152,11 +140,7 @@ unsafe fn batched(model: *mut ov::ov_model_t, batch: i64) -> Outcome<()> {
         let mut shapes = Vec::with_capacity(inputs);
         for index in 0..inputs {
             let mut port = ptr::null_mut();
-            check(ov::ov_model_const_input_by_index(
-                model,
-                index,
-                &raw mut port,
-            ))?;
+            check(ov::ov_model_const_input_by_index(model, index, &raw mut port))?;
             let rank = ov::ov_dimension_t { min: 0, max: 0 };
             let mut shape = ov::ov_partial_shape_t {
                 rank,
@@ -164,10 +148,7 @@ unsafe fn batched(model: *mut ov::ov_model_t, batch: i64) -> Outcome<()> {
             };
             check(ov::ov_port_get_partial_shape(port, &raw mut shape))?;
             if shape.rank.max > 0 {
-                *shape.dims = ov::ov_dimension_t {
-                    min: batch,
-                    max: batch,
-                };
+                *shape.dims = ov::ov_dimension_t { min: batch, max: batch };
             }
             shapes.push(shape);
         }
@@ -185,9 +166,7 @@ fn measure() -> Outcome<()> {
     // Finds and loads the library; nothing else of the crate is used.
     let runtime = Runtime::load(options.library.as_deref().map(Path::new))?;
     let results = thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.threads)
-            .map(|_| scope.spawn(|| run(&options)))
-            .collect();
+        let threads: Vec<_> = (0..options.threads).map(|_| scope.spawn(|| run(&options))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().map_err(|_| "a thread panicked")?)

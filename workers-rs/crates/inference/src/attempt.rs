@@ -31,35 +31,18 @@ impl Attempt<'_> {
     /// Compiles the model in the way that its shapes allow; says in `notes` why it is not batched.
     pub(crate) fn build(&self, notes: &mut Vec<String>) -> Result<Model, Failure> {
         let open = self.inputs.iter().all(Port::first_is_open);
-        let one_row = self
-            .inputs
-            .iter()
-            .all(|port| port.shape.first() == Some(&Some(1)));
+        let one_row = self.inputs.iter().all(|port| port.shape.first() == Some(&Some(1)));
         let rest_fixed = self.inputs.iter().all(|port| port.with_rows(1).is_some());
         if rest_fixed && (open || (one_row && self.options.max_batch > 1)) {
             match self.by_rows() {
                 Ok(model) => return Ok(model),
                 // Also the common case of a model that was saved for one row and stays so.
-                Err(failure) => notes.push(format!(
-                    "{}: not batched: {}",
-                    self.settings.device, failure.text
-                )),
+                Err(failure) => notes.push(format!("{}: not batched: {}", self.settings.device, failure.text)),
             }
-            return if open {
-                self.flexible(false)
-            } else {
-                self.whole()
-            };
+            return if open { self.flexible(false) } else { self.whole() };
         }
-        let all_fixed = self
-            .inputs
-            .iter()
-            .all(|port| port.shape.iter().all(Option::is_some));
-        if all_fixed {
-            self.whole()
-        } else {
-            self.flexible(open)
-        }
+        let all_fixed = self.inputs.iter().all(|port| port.shape.iter().all(Option::is_some));
+        if all_fixed { self.whole() } else { self.flexible(open) }
     }
 
     fn read(&self) -> Result<Graph, Failure> {
@@ -77,12 +60,7 @@ impl Attempt<'_> {
     /// Static shapes for several row counts; requests are joined.
     fn by_rows(&self) -> Result<Model, Failure> {
         let outputs = self.read()?.outputs()?.len();
-        let ladder = Ladder::climb(
-            self.shop(outputs),
-            &|| self.read(),
-            self.options,
-            self.inputs,
-        )?;
+        let ladder = Ladder::climb(self.shop(outputs), &|| self.read(), self.options, self.inputs)?;
         let rowed = |ports: &[Port]| -> Vec<Port> {
             let mut ports = ports.to_vec();
             for port in &mut ports {
@@ -95,11 +73,7 @@ impl Attempt<'_> {
             inputs: rowed(self.inputs),
             output_shapes: static_shapes(&ladder.outputs)?,
             outputs: rowed(&ladder.outputs),
-            input_shapes: self
-                .inputs
-                .iter()
-                .filter_map(|port| port.with_rows(1))
-                .collect(),
+            input_shapes: self.inputs.iter().filter_map(|port| port.with_rows(1)).collect(),
             by_rows: true,
             buckets: ladder.buckets,
             max_batch: self.options.max_batch,
@@ -164,9 +138,7 @@ impl Attempt<'_> {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
             outputs: outputs.clone(),
-            lanes: self
-                .shop(outputs.len())
-                .lanes(graph, mode(self.options, false))?,
+            lanes: self.shop(outputs.len()).lanes(graph, mode(self.options, false))?,
         };
         let joins = joins && outputs.iter().all(Port::first_is_open);
         Ok(self.model(
@@ -178,14 +150,7 @@ impl Attempt<'_> {
         ))
     }
 
-    fn model(
-        &self,
-        inputs: Vec<Port>,
-        outputs: Vec<Port>,
-        max_batch: usize,
-        joins: bool,
-        backend: Backend,
-    ) -> Model {
+    fn model(&self, inputs: Vec<Port>, outputs: Vec<Port>, max_batch: usize, joins: bool, backend: Backend) -> Model {
         // `GPU.0` is a GPU to everybody else.
         let kind = self.settings.device.split('.').next().unwrap_or_default();
         Model {

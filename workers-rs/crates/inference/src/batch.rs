@@ -13,12 +13,10 @@ pub(crate) struct Member<'a> {
 impl<'a> Member<'a> {
     /// The bytes of an input.
     pub(crate) fn data(&self, name: &str) -> Result<&'a [u8]> {
-        let tensor = self.frame.tensor(name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidShape,
-                format!("tensor '{name}' is missing"),
-            )
-        })?;
+        let tensor = self
+            .frame
+            .tensor(name)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidShape, format!("tensor '{name}' is missing")))?;
         Ok(tensor.data)
     }
 }
@@ -32,11 +30,7 @@ pub(crate) trait Run {
 /// Runs members together, and by halves when that fails, so that only those fail that fail alone.
 ///
 /// A lost device fails them all at once: trying again on it would only take time from the other engine.
-pub(crate) fn run_split(
-    runner: &impl Run,
-    members: &[Member<'_>],
-    replies: &mut Vec<Result<Bytes>>,
-) {
+pub(crate) fn run_split(runner: &impl Run, members: &[Member<'_>], replies: &mut Vec<Result<Bytes>>) {
     match runner.run(members) {
         Ok(frames) => replies.extend(frames.into_iter().map(Ok)),
         Err(error) if members.len() <= 1 || error.kind == ErrorKind::DeviceLost => {
@@ -96,10 +90,7 @@ mod tests {
 
     fn run(kind: ErrorKind, values: &[u8]) -> (Vec<Result<Bytes>>, Vec<usize>) {
         let frames = frames(values);
-        let members: Vec<_> = frames
-            .iter()
-            .map(|frame| Member { frame, rows: 1 })
-            .collect();
+        let members: Vec<_> = frames.iter().map(|frame| Member { frame, rows: 1 }).collect();
         let runner = Picky {
             kind,
             batches: RefCell::default(),

@@ -11,17 +11,10 @@ use crate::settings::Settings;
 use crate::{Device, Model, ModelOptions, device};
 
 /// Compiles for the first device that is present and takes the model.
-pub(crate) fn model(
-    core: &Arc<Core>,
-    devices: &[Device],
-    options: &ModelOptions,
-    version: &str,
-) -> Result<Model> {
+pub(crate) fn model(core: &Arc<Core>, devices: &[Device], options: &ModelOptions, version: &str) -> Result<Model> {
     let invalid = |text: String| Error::new(ErrorKind::InvalidParameter, text);
     if options.devices.is_empty() {
-        return Err(invalid(
-            "devices is empty; allowed: NPU, GPU, CPU".to_owned(),
-        ));
+        return Err(invalid("devices is empty; allowed: NPU, GPU, CPU".to_owned()));
     }
     if options.max_batch == 0 {
         return Err(invalid("max_batch is 0; allowed: 1 or more".to_owned()));

@@ -15,11 +15,9 @@ pub(crate) fn rows(inputs: &[Port], max_batch: usize, layout: &Layout) -> Result
     let mut fixed = None;
     for port in inputs {
         let name = &port.name;
-        let tensor = layout.tensor(name).ok_or_else(|| {
-            refused(format!(
-                "tensor '{name}' is missing; the model wants {port}"
-            ))
-        })?;
+        let tensor = layout
+            .tensor(name)
+            .ok_or_else(|| refused(format!("tensor '{name}' is missing; the model wants {port}")))?;
         if tensor.dtype != port.dtype {
             return Err(refused(format!(
                 "tensor '{name}' has dtype {}; allowed: {}",

@@ -27,9 +27,7 @@ pub(crate) fn list(core: &Core, library: &Path) -> Vec<Device> {
     NAMES
         .into_iter()
         .map(|name| {
-            let present = available
-                .as_ref()
-                .is_ok_and(|all| matching(all, name).is_some());
+            let present = available.as_ref().is_ok_and(|all| matching(all, name).is_some());
             if present {
                 return Device {
                     name: name.to_owned(),
@@ -57,12 +55,7 @@ pub(crate) fn list(core: &Core, library: &Path) -> Vec<Device> {
 pub(crate) fn matching<'a>(available: &'a [String], name: &str) -> Option<&'a str> {
     available
         .iter()
-        .find(|listed| {
-            *listed == name
-                || listed
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        })
+        .find(|listed| *listed == name || listed.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
         .map(String::as_str)
 }
 
@@ -81,15 +74,10 @@ fn reason(core: &Core, name: &str, dev: &Path) -> String {
             "accel",
             "no NPU, or its kernel driver (intel_vpu) is not loaded",
         )),
-        "GPU" => Some((
-            "dri",
-            "renderD",
-            "no GPU, or its kernel driver is not loaded",
-        )),
+        "GPU" => Some(("dri", "renderD", "no GPU, or its kernel driver is not loaded")),
         _ => None,
     };
-    let node =
-        nodes.and_then(|(folder, prefix, absent)| node_reason(&dev.join(folder), prefix, absent));
+    let node = nodes.and_then(|(folder, prefix, absent)| node_reason(&dev.join(folder), prefix, absent));
     // The NPU plugin answers with an empty list where there is no NPU; the GPU plugin does not even load.
     let plugin = match core.property(name, "AVAILABLE_DEVICES") {
         Ok(_) => None,

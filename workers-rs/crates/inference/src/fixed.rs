@@ -68,11 +68,7 @@ impl Fixed {
                 .collect()
         };
         let most = if parts.by_rows { parts.max_batch } else { 1 };
-        let costs: Vec<_> = parts
-            .buckets
-            .iter()
-            .map(|bucket| (bucket.rows, bucket.cost))
-            .collect();
+        let costs: Vec<_> = parts.buckets.iter().map(|bucket| (bucket.rows, bucket.cost)).collect();
         let fixed = Self {
             input_bytes: bytes(&parts.inputs, &parts.input_shapes),
             output_bytes: bytes(&parts.outputs, &parts.output_shapes),

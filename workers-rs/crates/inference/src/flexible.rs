@@ -40,10 +40,7 @@ impl Flexible {
             for member in members {
                 let data = member.data(&port.name)?;
                 if at + data.len() > tensor.length() {
-                    let text = format!(
-                        "tensor '{}' does not fit with the others of its batch",
-                        port.name
-                    );
+                    let text = format!("tensor '{}' does not fit with the others of its batch", port.name);
                     return Err(Error::new(ErrorKind::Internal, text));
                 }
                 tensor.write(at, data);
@@ -60,8 +57,7 @@ impl Flexible {
             .map(|index| request.output(index).shape().map_err(wrong))
             .collect::<Result<Vec<_>>>()?;
         let joined = members.len() > 1;
-        if joined && let Some(index) = shapes.iter().position(|shape| shape.first() != Some(&rows))
-        {
+        if joined && let Some(index) = shapes.iter().position(|shape| shape.first() != Some(&rows)) {
             // The members then run alone, where any output shape will do.
             return Err(wrong(Failure::new(format!(
                 "output '{}' has shape {:?} for {rows} rows",
@@ -81,11 +77,7 @@ impl Flexible {
                 let template = Template::new(&self.outputs, &own)?;
                 let mut reply = template.start();
                 for (index, range) in template.ranges.iter().enumerate() {
-                    let at = if joined {
-                        range.len() / member.rows * from
-                    } else {
-                        0
-                    };
+                    let at = if joined { range.len() / member.rows * from } else { 0 };
                     let tensor = request.output(index);
                     if at + range.len() > tensor.length() {
                         let text = format!("output '{}' is too short", self.outputs[index].name);

@@ -27,10 +27,7 @@ pub(crate) fn holds(fixed: &Fixed, coarse: bool) -> Result<bool> {
     if many.rows < 2 {
         return Ok(true);
     }
-    let rows = [
-        made_up_row(&fixed.inputs, 1)?,
-        made_up_row(&fixed.inputs, 2)?,
-    ];
+    let rows = [made_up_row(&fixed.inputs, 1)?, made_up_row(&fixed.inputs, 2)?];
     let members = rows.each_ref().map(|frame| Member { frame, rows: 1 });
     let together = fixed.run_in(many, &members)?;
     let tolerance = if coarse { COARSE } else { FINE };
@@ -50,9 +47,7 @@ fn same(alone: Bytes, joined: Bytes, tolerance: f64) -> Result<bool> {
     Ok(alone.tensors().all(|tensor| {
         let (a, b) = (
             numbers(&tensor),
-            joined
-                .tensor(&tensor.info.name)
-                .map(|other| numbers(&other)),
+            joined.tensor(&tensor.info.name).map(|other| numbers(&other)),
         );
         b.is_some_and(|b| close(&a, &b, tolerance))
     }))
@@ -69,11 +64,7 @@ fn numbers(tensor: &Tensor<'_>) -> Vec<f64> {
 }
 
 fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-    data.as_chunks::<N>()
-        .0
-        .iter()
-        .map(|bytes| number(*bytes))
-        .collect()
+    data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
 }
 
 fn close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
@@ -83,9 +74,9 @@ fn close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
         .fold(0.0_f64, |most, x| most.max(x.abs()));
     let allowed = (largest * tolerance).max(1e-6);
     a.len() == b.len()
-        && a.iter().zip(b).all(|(x, y)| {
-            x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()) || (x - y).abs() <= allowed
-        })
+        && a.iter()
+            .zip(b)
+            .all(|(x, y)| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()) || (x - y).abs() <= allowed)
 }
 
 /// A frame of one row: floats in [-1, 1], integers of 0 and 1, which any vocabulary and any index takes.

@@ -67,10 +67,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn run<R>(
-        &mut self,
-        work: impl FnOnce(&mut Request) -> npufleet_wire::Result<R>,
-    ) -> npufleet_wire::Result<R> {
+    fn run<R>(&mut self, work: impl FnOnce(&mut Request) -> npufleet_wire::Result<R>) -> npufleet_wire::Result<R> {
         if self.spoilt
             && let Some(recipe) = &self.recipe
         {

@@ -82,17 +82,12 @@ impl Model {
     /// Per member: `invalid_shape` as from `check`, `device_lost` when the device is gone, `internal` when the
     /// inference failed.
     pub fn infer(&self, members: &[Frame]) -> Vec<Result<Bytes>> {
-        let checked: Vec<_> = members
-            .iter()
-            .map(|frame| self.check(&frame.layout))
-            .collect();
+        let checked: Vec<_> = members.iter().map(|frame| self.check(&frame.layout)).collect();
         let mut replies: Vec<Option<Result<Bytes>>> = checked
             .iter()
             .map(|rows| rows.as_ref().err().map(|error| Err(error.clone())))
             .collect();
-        let mut waiting: Vec<usize> = (0..members.len())
-            .filter(|index| checked[*index].is_ok())
-            .collect();
+        let mut waiting: Vec<usize> = (0..members.len()).filter(|index| checked[*index].is_ok()).collect();
         let mut group = Vec::with_capacity(waiting.len());
         let mut answers = Vec::with_capacity(waiting.len());
         while let Some(first) = waiting.first().copied() {

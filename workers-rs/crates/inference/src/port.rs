@@ -24,9 +24,7 @@ impl Port {
     /// A port of OpenVINO in our words; `side` is `input` or `output`, `index` its place among those.
     pub(crate) fn new(raw: &RawPort, side: &str, index: usize) -> Result<Self, Failure> {
         let name = match &raw.name {
-            Some(name) if (1..=MAX_NAME).contains(&name.len()) && name != "__metadata__" => {
-                name.clone()
-            }
+            Some(name) if (1..=MAX_NAME).contains(&name.len()) && name != "__metadata__" => name.clone(),
             // Models may leave ports unnamed, or name them in ways that a frame cannot.
             _ => format!("{side}_{index}"),
         };
@@ -36,9 +34,10 @@ impl Port {
                 raw.element_type
             ))
         })?;
-        let shape = raw.shape.clone().ok_or_else(|| {
-            Failure::new(format!("{side} '{name}' has no fixed number of dimensions"))
-        })?;
+        let shape = raw
+            .shape
+            .clone()
+            .ok_or_else(|| Failure::new(format!("{side} '{name}' has no fixed number of dimensions")))?;
         Ok(Self { name, dtype, shape })
     }
 
@@ -50,21 +49,13 @@ impl Port {
     /// The shape with `rows` in place of the first dimension, if every other one is fixed.
     pub(crate) fn with_rows(&self, rows: usize) -> Option<Vec<usize>> {
         let rest = self.shape.get(1..)?;
-        std::iter::once(Some(rows))
-            .chain(rest.iter().copied())
-            .collect()
+        std::iter::once(Some(rows)).chain(rest.iter().copied()).collect()
     }
 }
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}{}",
-            self.name,
-            self.dtype.numpy(),
-            shape_text(&self.shape)
-        )
+        write!(f, "{}: {}{}", self.name, self.dtype.numpy(), shape_text(&self.shape))
     }
 }
 

@@ -91,10 +91,7 @@ pub(crate) fn is_quiet(
         return Ok(false);
     }
     let types = request.node_types()?;
-    Ok(!types.is_empty()
-        && types
-            .iter()
-            .all(|kind| TYPES.binary_search(&kind.as_str()).is_ok()))
+    Ok(!types.is_empty() && types.iter().all(|kind| TYPES.binary_search(&kind.as_str()).is_ok()))
 }
 
 #[cfg(test)]

@@ -27,11 +27,7 @@ impl Template {
             .collect();
         let (mut bytes, ranges) = frame::allocate(&specs, &Map::new())?;
         let total = bytes.len();
-        let start = ranges
-            .iter()
-            .map(|range| range.start)
-            .min()
-            .unwrap_or(total);
+        let start = ranges.iter().map(|range| range.start).min().unwrap_or(total);
         bytes.truncate(start);
         Ok(Self {
             header: bytes.into_boxed_slice(),

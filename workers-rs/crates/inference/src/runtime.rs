@@ -58,12 +58,8 @@ impl Runtime {
             Some(path) => path,
             None => openvino::find().map_err(|folders| not_found(&folders))?,
         };
-        let runtime = Self::open(library).map_err(|failure| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("no OpenVINO: {}", failure.text),
-            )
-        })?;
+        let runtime = Self::open(library)
+            .map_err(|failure| Error::new(ErrorKind::Unavailable, format!("no OpenVINO: {}", failure.text)))?;
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -105,10 +101,7 @@ impl Runtime {
 }
 
 fn not_found(folders: &[PathBuf]) -> Error {
-    let folders: Vec<_> = folders
-        .iter()
-        .map(|folder| folder.display().to_string())
-        .collect();
+    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     Error::new(
         ErrorKind::Unavailable,
         format!(

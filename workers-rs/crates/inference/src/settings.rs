@@ -26,11 +26,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The settings that `options` ask for on `device`; creates the cache folder.
-    pub(crate) fn new(
-        options: &ModelOptions,
-        device: &str,
-        version: &str,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(options: &ModelOptions, device: &str, version: &str) -> Result<Self, Failure> {
         let cache = options
             .cache_dir
             .as_deref()
@@ -83,13 +79,7 @@ impl Settings {
 fn cache_folder(root: &Path, device: &str, version: &str) -> Result<PathBuf, Failure> {
     let key: String = format!("{version}-{device}-{}", instruction_set())
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
         .collect();
     let folder = root.join(key);
     // Compiled models are code: only their owner may write them.

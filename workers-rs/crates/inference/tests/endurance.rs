@@ -23,12 +23,7 @@ fn memory_stays_flat() {
     let bad = longs("x", &[1, 2], &[4, 4]);
     let turn = |count: usize| {
         for index in 0..count {
-            assert!(
-                model
-                    .infer(&members[..=index % 8])
-                    .iter()
-                    .all(Result::is_ok)
-            );
+            assert!(model.infer(&members[..=index % 8]).iter().all(Result::is_ok));
             assert!(ragged.infer(&shapes[index % 8..=index % 8])[0].is_ok());
             if index % 100 == 0 {
                 assert!(fragile.infer(std::slice::from_ref(&bad))[0].is_err());
@@ -75,11 +70,7 @@ fn several_threads(runtime: &npufleet_inference::Runtime) {
                 for turn in 0..200 {
                     let from = (thread * 3 + turn) % 12;
                     let to = (from + 1 + turn % 4).min(13);
-                    let reply = model
-                        .infer(&[rows(input, from, to)])
-                        .pop()
-                        .unwrap()
-                        .unwrap();
+                    let reply = model.infer(&[rows(input, from, to)]).pop().unwrap().unwrap();
                     assert_same(&reply, &rows(golden, from, to));
                 }
             });

@@ -13,11 +13,7 @@ fn only_the_bad_member_fails() {
     assert!(model.joins(), "{:?}", model.device_notes());
     let members: Vec<_> = (0..16)
         .map(|index| {
-            let value = if index == 5 || index == 11 {
-                4
-            } else {
-                index % 4
-            };
+            let value = if index == 5 || index == 11 { 4 } else { index % 4 };
             longs("x", &[1, 2], &[value, 0])
         })
         .collect();
@@ -27,20 +23,14 @@ fn only_the_bad_member_fails() {
             if index == 5 || index == 11 {
                 let error = reply.unwrap_err();
                 assert_eq!(error.kind, ErrorKind::Internal);
-                assert!(
-                    error.message.starts_with("inference failed on CPU: "),
-                    "{error}"
-                );
+                assert!(error.message.starts_with("inference failed on CPU: "), "{error}");
                 assert!(
                     !error.message.contains('\n') && !error.message.contains("Exception from"),
                     "{error}"
                 );
             } else {
                 let same = members[index].tensor("x").unwrap();
-                assert_same(
-                    &reply.unwrap(),
-                    &one("y", same.info.dtype, &[1, 2], same.data),
-                );
+                assert_same(&reply.unwrap(), &one("y", same.info.dtype, &[1, 2], same.data));
             }
         }
     }
@@ -50,10 +40,7 @@ fn only_the_bad_member_fails() {
 fn a_member_fails_as_a_whole() {
     let Some(runtime) = runtime() else { return };
     let model = compile(&runtime, "fragile.xml");
-    let replies = model.infer(&[
-        longs("x", &[2, 2], &[1, 1, 4, 1]),
-        longs("x", &[1, 2], &[2, 2]),
-    ]);
+    let replies = model.infer(&[longs("x", &[2, 2], &[1, 1, 4, 1]), longs("x", &[1, 2], &[2, 2])]);
     assert_eq!(replies[0].as_ref().unwrap_err().kind, ErrorKind::Internal);
     assert!(replies[1].is_ok());
 }
@@ -73,10 +60,7 @@ fn a_failure_is_never_answered_with_stale_values() {
             let reply = scatter.infer(&[longs("x", &[1], &[value])]).pop().unwrap();
             if value == 9 {
                 let error = reply.unwrap_err();
-                assert!(
-                    error.message.contains("ScatterUpdate"),
-                    "threads {threads}: {error}"
-                );
+                assert!(error.message.contains("ScatterUpdate"), "threads {threads}: {error}");
             } else {
                 let mut values = [0.0; 4];
                 values[value as usize] = 1.0;

@@ -91,10 +91,7 @@ fn joined_members_get_their_own_rows() {
                 .step_by(step)
                 .map(|from| (from, (from + step).min(total)))
                 .collect();
-            let members: Vec<_> = cuts
-                .iter()
-                .map(|(from, to)| rows(&input, *from, *to))
-                .collect();
+            let members: Vec<_> = cuts.iter().map(|(from, to)| rows(&input, *from, *to)).collect();
             let replies = model.infer(&members);
             assert_eq!(replies.len(), members.len());
             for (reply, (from, to)) in replies.iter().zip(cuts) {

@@ -17,10 +17,7 @@ fn devices_are_always_listed() {
     for device in &devices {
         assert_eq!(device.available, device.reason.is_none(), "{device:?}");
         if let Some(reason) = &device.reason {
-            assert!(
-                !reason.contains('\n') && !reason.contains("Exception from"),
-                "{reason}"
-            );
+            assert!(!reason.contains('\n') && !reason.contains("Exception from"), "{reason}");
         }
     }
     assert!(devices[2].available && devices[2].full_name.is_some());
@@ -38,10 +35,7 @@ fn the_first_present_device_is_taken_and_the_others_are_explained() {
     options.devices = ["TPU", "CPU"].map(str::to_owned).to_vec();
     let model = runtime.compile(&options).unwrap();
     assert_eq!(model.device(), "CPU");
-    assert_eq!(
-        model.device_notes(),
-        ["TPU: OpenVINO reports no such device"]
-    );
+    assert_eq!(model.device_notes(), ["TPU: OpenVINO reports no such device"]);
     options.devices = vec!["TPU".to_owned()];
     let error = runtime.compile(&options).err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unavailable);
@@ -62,20 +56,14 @@ fn files_that_are_no_model_say_so_in_one_line() {
     ] {
         let error = runtime.compile(&options(file)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::InvalidParameter, "{file}: {error}");
-        assert!(
-            error.message.starts_with("model does not load: "),
-            "{file}: {error}"
-        );
+        assert!(error.message.starts_with("model does not load: "), "{file}: {error}");
         assert!(error.message.contains(words), "{file}: {error}");
         assert!(
             !error.message.contains('\n') && !error.message.contains("Exception from"),
             "{file}: {error}"
         );
     }
-    let error = runtime
-        .compile(&ModelOptions::new(path("generate.py")))
-        .err()
-        .unwrap();
+    let error = runtime.compile(&ModelOptions::new(path("generate.py"))).err().unwrap();
     assert_eq!(error.kind, ErrorKind::InvalidParameter);
     // After all these failures, a good model still loads.
     compile(&runtime, "perceptron.xml");

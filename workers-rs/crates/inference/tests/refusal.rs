@@ -50,10 +50,7 @@ fn wrong_frames_are_named() {
             floats("x", &[33, 8], &[0.0; 264]),
             "tensor 'x' has 33 rows; allowed: 1 to 32 (max_batch)",
         ),
-        (
-            frame(&[]),
-            "tensor 'x' is missing; the model wants x: float32[?, 8]",
-        ),
+        (frame(&[]), "tensor 'x' is missing; the model wants x: float32[?, 8]"),
     ];
     for (frame, message) in cases {
         assert_eq!(refused(&model, &frame), message);
@@ -73,10 +70,7 @@ fn wrong_frames_are_named() {
             data: &[],
         },
     ]);
-    assert_eq!(
-        refused(&model, &spare),
-        "unknown tensor 'w'; the model wants x"
-    );
+    assert_eq!(refused(&model, &spare), "unknown tensor 'w'; the model wants x");
 }
 
 #[test]
@@ -127,10 +121,7 @@ fn nan_and_infinity_pass_through() {
     let Some(runtime) = runtime() else { return };
     let model = runtime.compile(&options("two.xml")).unwrap();
     let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0];
-    let data: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let one = 1.0_f32.to_le_bytes().repeat(4);
     let member = frame(&[
         Output {

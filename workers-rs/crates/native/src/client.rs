@@ -129,9 +129,7 @@ impl Client {
             payload,
         };
         let address = future.as_ptr().addr();
-        let sequence = core
-            .submit(request, future)
-            .map_err(|refusal| refused(py, refusal))?;
+        let sequence = core.submit(request, future).map_err(|refusal| refused(py, refusal))?;
         self.sequences.lock().insert(address, sequence);
         Ok(())
     }
@@ -151,9 +149,7 @@ impl Client {
             .into_iter()
             .map(|(future, outcome)| match outcome {
                 Outcome::Reply(reply) => (future, Reply::new(py, reply)).into_pyobject(py),
-                Outcome::Failed(error) => {
-                    (future, (error.kind.as_str(), error.message)).into_pyobject(py)
-                }
+                Outcome::Failed(error) => (future, (error.kind.as_str(), error.message)).into_pyobject(py),
             })
             .collect::<PyResult<_>>()?;
         PyList::new(py, pairs)

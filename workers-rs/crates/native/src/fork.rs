@@ -37,8 +37,6 @@ fn _forked() {
 pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
     let hook = PyDict::new(py);
     hook.set_item("after_in_child", wrap_pyfunction!(_forked, py)?)?;
-    py.import("os")?
-        .getattr("register_at_fork")?
-        .call((), Some(&hook))?;
+    py.import("os")?.getattr("register_at_fork")?.call((), Some(&hook))?;
     Ok(())
 }

@@ -10,10 +10,7 @@ pub(crate) struct Wake(OwnedFd);
 
 impl Wake {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self(eventfd(
-            0,
-            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-        )?))
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     pub(crate) fn fileno(&self) -> RawFd {

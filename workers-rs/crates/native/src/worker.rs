@@ -44,8 +44,7 @@ impl Handlers {
             let signal = py.import("signal")?;
             for name in ["SIGTERM", "SIGINT"] {
                 let number = signal.getattr(name)?;
-                let handler =
-                    signal.call_method1("signal", (&number, signal.getattr("SIG_DFL")?))?;
+                let handler = signal.call_method1("signal", (&number, signal.getattr("SIG_DFL")?))?;
                 handlers.push((number.unbind(), handler.unbind()));
             }
         }

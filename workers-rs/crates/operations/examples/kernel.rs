@@ -30,15 +30,12 @@ fn arguments() -> Result<Arguments, String> {
     };
     let mut words = std::env::args().skip(1);
     while let Some(name) = words.next() {
-        let value = words
-            .next()
-            .ok_or_else(|| format!("{name} needs a value"))?;
+        let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
         let number = value
             .parse::<f64>()
             .ok()
             .filter(|number| number.is_finite() && *number > 0.0);
-        let number =
-            number.ok_or_else(|| format!("{name} is '{value}'; allowed: a positive number"))?;
+        let number = number.ok_or_else(|| format!("{name} is '{value}'; allowed: a positive number"))?;
         match name.as_str() {
             "--points" => arguments.points = (number as usize).max(1),
             "--batch" => arguments.batch = (number as usize).max(1),
@@ -53,13 +50,7 @@ fn arguments() -> Result<Arguments, String> {
     Ok(arguments)
 }
 
-fn measure(
-    Arguments {
-        points,
-        batch,
-        seconds,
-    }: &Arguments,
-) -> Result<serde_json::Value, String> {
+fn measure(Arguments { points, batch, seconds }: &Arguments) -> Result<serde_json::Value, String> {
     let spec = Spec {
         points: *points,
         one_sided: true,
@@ -101,12 +92,10 @@ fn measure(
         for _ in 0..per_repeat {
             run()?;
         }
-        nanoseconds
-            .push(repeat.elapsed().as_secs_f64() * 1e9 / f64::from(per_repeat) / *batch as f64);
+        nanoseconds.push(repeat.elapsed().as_secs_f64() * 1e9 / f64::from(per_repeat) / *batch as f64);
     }
     nanoseconds.sort_by(f64::total_cmp);
-    let quantile =
-        |part: f64| nanoseconds[((nanoseconds.len() - 1) as f64 * part).round() as usize];
+    let quantile = |part: f64| nanoseconds[((nanoseconds.len() - 1) as f64 * part).round() as usize];
     Ok(serde_json::json!({
         "kernel": "fft", "dtype": "float64", "points": points, "batch": batch, "repeats": nanoseconds.len(),
         "unit": "ns per transform", "median": quantile(0.5), "p10": quantile(0.1), "p90": quantile(0.9),

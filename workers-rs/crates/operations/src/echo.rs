@@ -25,36 +25,22 @@ impl Operation for Echo {
     }
 
     /// Answers with the request's own bytes when there is nothing in them but tensors: nothing is copied.
-    fn execute(
-        &self,
-        request: &Frame,
-        params: &Map<String, Value>,
-        context: &Context<'_>,
-    ) -> Result<Bytes> {
-        let delay = params
-            .get("delay")
-            .and_then(Value::as_f64)
-            .unwrap_or_default();
+    fn execute(&self, request: &Frame, params: &Map<String, Value>, context: &Context<'_>) -> Result<Bytes> {
+        let delay = params.get("delay").and_then(Value::as_f64).unwrap_or_default();
         if delay > 0.0 {
             wait(Duration::from_secs_f64(delay), context)?;
         }
         if request.layout.params.is_empty() {
             return Ok(request.bytes.clone());
         }
-        let outputs: Vec<_> = request
-            .tensors()
-            .map(|tensor| Output::from(&tensor))
-            .collect();
+        let outputs: Vec<_> = request.tensors().map(|tensor| Output::from(&tensor)).collect();
         frame::encode(&outputs, &Map::new())
     }
 }
 
 fn wait(delay: Duration, context: &Context<'_>) -> Result<()> {
     let start = Instant::now();
-    while let Some(rest) = delay
-        .checked_sub(start.elapsed())
-        .filter(|rest| !rest.is_zero())
-    {
+    while let Some(rest) = delay.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero()) {
         context.check()?;
         thread::sleep(rest.min(POLL));
     }

@@ -21,23 +21,14 @@ impl Operation for Fft {
 
     /// The number of lines along the axis.
     fn rows(&self, layout: &Layout) -> usize {
-        let axis = layout
-            .params
-            .get("axis")
-            .and_then(Value::as_i64)
-            .unwrap_or(-1);
+        let axis = layout.params.get("axis").and_then(Value::as_i64).unwrap_or(-1);
         let lines = layout
             .tensor("x")
             .and_then(|x| Some(lines(x, position(axis, x.shape.len())?)));
         lines.map_or(1, |lines| lines.outer.saturating_mul(lines.inner).max(1))
     }
 
-    fn execute(
-        &self,
-        frame: &Frame,
-        params: &Map<String, Value>,
-        context: &Context<'_>,
-    ) -> Result<Bytes> {
+    fn execute(&self, frame: &Frame, params: &Map<String, Value>, context: &Context<'_>) -> Result<Bytes> {
         let x = frame
             .tensor("x")
             .ok_or_else(|| Error::new(ErrorKind::InvalidShape, "tensor 'x' is missing for fft"))?;
@@ -82,9 +73,7 @@ impl Request {
             Some(points) => points as usize,
             None if lines.length > 0 => lines.length,
             None => {
-                let message = format!(
-                    "tensor 'x' is empty along axis {axis}; allowed: at least 1, or parameter 'n'"
-                );
+                let message = format!("tensor 'x' is empty along axis {axis}; allowed: at least 1, or parameter 'n'");
                 return Err(Error::new(ErrorKind::InvalidShape, message));
             }
         };
@@ -134,9 +123,7 @@ impl Request {
         let bytes = self
             .shape
             .iter()
-            .try_fold(dtype.size(), |bytes, dimension| {
-                bytes.checked_mul(*dimension)
-            });
+            .try_fold(dtype.size(), |bytes, dimension| bytes.checked_mul(*dimension));
         if bytes.is_none_or(|bytes| bytes > frame::MAX_RESULT_BYTES) {
             let message = format!(
                 "the spectrum {:?} of {} is too large; allowed: {} bytes",

@@ -27,12 +27,7 @@ pub trait Operation: Send + Sync {
     ///
     /// # Errors
     /// Those of the operation; [`ErrorKind::Cancelled`] when the context told it to stop.
-    fn execute(
-        &self,
-        frame: &Frame,
-        params: &Map<String, Value>,
-        context: &Context<'_>,
-    ) -> Result<Bytes>;
+    fn execute(&self, frame: &Frame, params: &Map<String, Value>, context: &Context<'_>) -> Result<Bytes>;
 }
 
 /// What an operation may ask while it works.
@@ -72,10 +67,7 @@ pub fn registry() -> &'static [&'static dyn Operation] {
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
-    registry()
-        .iter()
-        .copied()
-        .find(|operation| operation.name() == name)
+    registry().iter().copied().find(|operation| operation.name() == name)
 }
 
 /// Does one operation from frame to frame, checks included.

@@ -27,20 +27,12 @@ fn the_steady_state_allocates_the_reply_only() {
         };
         let frame = Frame::decode(frame::encode(&[x], &params).unwrap()).unwrap();
         let operation = find("fft").unwrap();
-        let execute = || {
-            operation
-                .execute(&frame, &params, &Context::never())
-                .unwrap()
-        };
+        let execute = || operation.execute(&frame, &params, &Context::never()).unwrap();
         let reply: Bytes = execute();
         let region = Region::new(ALLOCATOR);
         drop(execute());
         let change = region.change();
-        assert!(
-            change.allocations <= 8,
-            "{} allocations",
-            change.allocations
-        );
+        assert!(change.allocations <= 8, "{} allocations", change.allocations);
         assert!(
             change.bytes_allocated < reply.len() + 1024,
             "{} bytes for {}",
@@ -60,8 +52,7 @@ fn the_steady_state_allocates_the_reply_only() {
         inner: 1,
     };
     let mut spectrum = vec![Complex::default(); spec.bins()];
-    let mut transform =
-        || fft::transform::<f64>(&samples, lines, &spec, &mut spectrum, &Context::never()).unwrap();
+    let mut transform = || fft::transform::<f64>(&samples, lines, &spec, &mut spectrum, &Context::never()).unwrap();
     transform();
     let region = Region::new(ALLOCATOR);
     transform();

@@ -38,11 +38,7 @@ fn bytes(dtype: Dtype, numbers: &[Number]) -> Vec<u8> {
     let write = |number: &Number| match dtype {
         Dtype::F32 => (number.re as f32).to_le_bytes().to_vec(),
         Dtype::F64 => number.re.to_le_bytes().to_vec(),
-        Dtype::C64 => [
-            (number.re as f32).to_le_bytes(),
-            (number.im as f32).to_le_bytes(),
-        ]
-        .concat(),
+        Dtype::C64 => [(number.re as f32).to_le_bytes(), (number.im as f32).to_le_bytes()].concat(),
         _ => [number.re.to_le_bytes(), number.im.to_le_bytes()].concat(),
     };
     numbers.iter().flat_map(write).collect()
@@ -77,12 +73,7 @@ fn request(dtype: Dtype, shape: &[usize], data: &[u8], params: &Value) -> Bytes 
     .unwrap()
 }
 
-fn fft(
-    dtype: Dtype,
-    shape: &[usize],
-    numbers: &[Number],
-    params: &Value,
-) -> Result<(Dtype, Vec<usize>, Vec<Number>)> {
+fn fft(dtype: Dtype, shape: &[usize], numbers: &[Number], params: &Value) -> Result<(Dtype, Vec<usize>, Vec<Number>)> {
     let reply = run("fft", request(dtype, shape, &bytes(dtype, numbers), params))?;
     Ok(read(&Frame::decode(reply).unwrap()))
 }
@@ -104,8 +95,7 @@ fn definition(
                 let kept = shape[axis].min(points);
                 let term = |k: usize| {
                     let angle = -TAU * ((bin * k) % points) as f64 / points as f64;
-                    numbers[(slab * shape[axis] + k) * inner + column]
-                        * Number::from_polar(1.0, angle)
+                    numbers[(slab * shape[axis] + k) * inner + column] * Number::from_polar(1.0, angle)
                 };
                 result.push((0..kept).map(term).sum());
             }
@@ -118,10 +108,7 @@ fn definition(
 
 fn assert_close(found: &[Number], expected: &[Number], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let scale = expected
-        .iter()
-        .map(|number| number.norm())
-        .fold(1e-30, f64::max);
+    let scale = expected.iter().map(|number| number.norm()).fold(1e-30, f64::max);
     for (index, (one, other)) in found.iter().zip(expected).enumerate() {
         assert!(
             (one - other).norm() <= tolerance * scale,
@@ -154,8 +141,7 @@ fn every_type_length_and_side() {
                     length
                 };
                 let (shape, expected) = definition(&[2, length], 1, &numbers, length, bins);
-                let (found_type, found_shape, found) =
-                    fft(dtype, &[2, length], &numbers, params).unwrap();
+                let (found_type, found_shape, found) = fft(dtype, &[2, length], &numbers, params).unwrap();
                 let what = format!("{} {length} {params}", dtype.name());
                 assert_eq!(
                     (found_type.size(), found_shape),
@@ -173,18 +159,11 @@ fn every_axis() {
     let shape = [3, 20, 37];
     let numbers = samples(shape.iter().product());
     for dtype in [Dtype::F64, Dtype::C128] {
-        let numbers: Vec<_> = numbers
-            .iter()
-            .map(|number| rounded(dtype, *number))
-            .collect();
+        let numbers: Vec<_> = numbers.iter().map(|number| rounded(dtype, *number)).collect();
         for axis in 0..3_usize {
             let length = shape[axis];
             for points in [length, length - 1, length + 9] {
-                let bins = if dtype == Dtype::F64 {
-                    points / 2 + 1
-                } else {
-                    points
-                };
+                let bins = if dtype == Dtype::F64 { points / 2 + 1 } else { points };
                 let (shape_y, expected) = definition(&shape, axis, &numbers, points, bins);
                 let positive = i64::try_from(axis).unwrap();
                 for signed in [positive, positive - 3] {
@@ -216,13 +195,7 @@ fn norms() {
 fn many_lengths_one_after_the_other() {
     // More points than a thread keeps plans for: they are dropped and made again, with the same numbers.
     for length in [1 << 19, 1 << 20, 1000, 1 << 19, 1000] {
-        let (_, shape, found) = fft(
-            Dtype::F32,
-            &[1],
-            &[Number::new(1.0, 0.0)],
-            &json!({"n": length}),
-        )
-        .unwrap();
+        let (_, shape, found) = fft(Dtype::F32, &[1], &[Number::new(1.0, 0.0)], &json!({"n": length})).unwrap();
         assert_eq!(shape, [length / 2 + 1]);
         assert!(
             found.iter().all(|number| (number - 1.0).norm() < 1e-6),
@@ -237,10 +210,7 @@ fn not_finite_numbers_pass_through() {
     let (_, _, found) = fft(Dtype::F64, &[4], &numbers, &json!({})).unwrap();
     assert!(found.iter().all(|number| number.is_nan()));
     let (_, _, found) = fft(Dtype::F64, &[2, 2], &numbers, &json!({"n": 1})).unwrap();
-    assert_eq!(
-        found.iter().map(|number| number.re).collect::<Vec<_>>(),
-        [1.0, 2.0]
-    );
+    assert_eq!(found.iter().map(|number| number.re).collect::<Vec<_>>(), [1.0, 2.0]);
 }
 
 #[test]
@@ -251,12 +221,7 @@ fn unaligned_input_gives_the_same() {
         (Dtype::C64, [4, 9], 1),
         (Dtype::C128, [9, 4], 0),
     ] {
-        let aligned = request(
-            dtype,
-            &shape,
-            &bytes(dtype, &samples(36)),
-            &json!({"axis": axis}),
-        );
+        let aligned = request(dtype, &shape, &bytes(dtype, &samples(36)), &json!({"axis": axis}));
         let expected = run("fft", aligned.clone()).unwrap();
         for offset in 1..8 {
             let moved = Bytes::from([&[0_u8; 8][..offset], &aligned].concat()).slice(offset..);
@@ -276,27 +241,17 @@ fn empty_tensors() {
         ErrorKind::InvalidShape
     );
     assert_eq!(
-        fft(Dtype::F64, &[0, 2], &[], &json!({"axis": 0}))
-            .unwrap_err()
-            .kind,
+        fft(Dtype::F64, &[0, 2], &[], &json!({"axis": 0})).unwrap_err().kind,
         ErrorKind::InvalidShape
     );
 }
 
 #[test]
 fn empty_tensors_with_dimensions_beyond_any_product() {
-    for (axis, expected) in [
-        (1, Ok(())),
-        (2, Ok(())),
-        (0, Err(ErrorKind::PayloadTooLarge)),
-    ] {
+    for (axis, expected) in [(1, Ok(())), (2, Ok(())), (0, Err(ErrorKind::PayloadTooLarge))] {
         let params = json!({"axis": axis, "n": 4});
         let answer = fft(Dtype::F32, &[0, 1 << 62, 1 << 62], &[], &params);
-        assert_eq!(
-            answer.map(|_| ()).map_err(|error| error.kind),
-            expected,
-            "{axis}"
-        );
+        assert_eq!(answer.map(|_| ()).map_err(|error| error.kind), expected, "{axis}");
     }
 }
 
@@ -335,8 +290,7 @@ fn what_the_contract_cannot_say() {
 fn rows_are_lines() {
     let rows = |shape: &[usize], axis: i64| {
         let data = vec![0; shape.iter().product::<usize>() * 4];
-        let frame =
-            Frame::decode(request(Dtype::F32, shape, &data, &json!({"axis": axis}))).unwrap();
+        let frame = Frame::decode(request(Dtype::F32, shape, &data, &json!({"axis": axis}))).unwrap();
         find("fft").unwrap().rows(&frame.layout)
     };
     assert_eq!(rows(&[5], -1), 1);
@@ -354,8 +308,7 @@ fn long_work_stops_when_told() {
     let stop = || asked.fetch_add(1, Ordering::Relaxed) == 1;
     for axis in [0, 1] {
         asked.store(0, Ordering::Relaxed);
-        let frame =
-            Frame::decode(request(Dtype::F64, &shape, &data, &json!({"axis": axis}))).unwrap();
+        let frame = Frame::decode(request(Dtype::F64, &shape, &data, &json!({"axis": axis}))).unwrap();
         let error = find("fft")
             .unwrap()
             .execute(&frame, &frame.layout.params, &Context { stop: &stop })

@@ -9,11 +9,7 @@ use serde_json::{Map, Value, json};
 const ELSEWHERE: [&str; 1] = ["infer"];
 
 fn request(tensors: &[Output<'_>], params: Value) -> Bytes {
-    frame::encode(
-        tensors,
-        &serde_json::from_value::<Map<_, _>>(params).unwrap(),
-    )
-    .unwrap()
+    frame::encode(tensors, &serde_json::from_value::<Map<_, _>>(params).unwrap()).unwrap()
 }
 
 #[test]
@@ -23,10 +19,7 @@ fn the_registry_is_the_contract() {
         .map(|operation| operation.name())
         .chain(ELSEWHERE)
         .collect();
-    let mut theirs: Vec<_> = contract::operations()
-        .iter()
-        .map(|row| row.name.as_str())
-        .collect();
+    let mut theirs: Vec<_> = contract::operations().iter().map(|row| row.name.as_str()).collect();
     ours.sort_unstable();
     theirs.sort_unstable();
     assert_eq!(ours, theirs);
@@ -55,16 +48,8 @@ fn echo_gives_back_the_very_bytes() {
     let bytes = request(&tensors, json!({}));
     let reply = run("echo", bytes.clone()).unwrap();
     assert_eq!((reply.as_ptr(), reply.len()), (bytes.as_ptr(), bytes.len()));
-    assert_eq!(
-        find("echo")
-            .unwrap()
-            .rows(&Frame::decode(bytes).unwrap().layout),
-        1
-    );
-    assert_eq!(
-        run("echo", request(&[], json!({}))).unwrap(),
-        request(&[], json!({}))
-    );
+    assert_eq!(find("echo").unwrap().rows(&Frame::decode(bytes).unwrap().layout), 1);
+    assert_eq!(run("echo", request(&[], json!({}))).unwrap(), request(&[], json!({})));
 }
 
 #[test]
@@ -105,34 +90,14 @@ fn what_a_worker_refuses() {
     let refused = [
         ("sing", request(&x, json!({})), ErrorKind::UnknownOperation),
         ("infer", request(&x, json!({})), ErrorKind::UnknownOperation),
-        (
-            "fft",
-            Bytes::from_static(b"no frame at all."),
-            ErrorKind::InvalidFrame,
-        ),
-        (
-            "fft",
-            request(&x, json!({"m": 1})),
-            ErrorKind::InvalidParameter,
-        ),
+        ("fft", Bytes::from_static(b"no frame at all."), ErrorKind::InvalidFrame),
+        ("fft", request(&x, json!({"m": 1})), ErrorKind::InvalidParameter),
         ("fft", request(&[], json!({})), ErrorKind::InvalidShape),
         ("fft", request(&y, json!({})), ErrorKind::InvalidShape),
-        (
-            "fft",
-            request(&[x[0], y[0]], json!({})),
-            ErrorKind::InvalidShape,
-        ),
-        (
-            "fft",
-            request(&integers, json!({})),
-            ErrorKind::InvalidShape,
-        ),
+        ("fft", request(&[x[0], y[0]], json!({})), ErrorKind::InvalidShape),
+        ("fft", request(&integers, json!({})), ErrorKind::InvalidShape),
         ("fft", request(&scalar, json!({})), ErrorKind::InvalidShape),
-        (
-            "echo",
-            request(&x, json!({"delay": 61})),
-            ErrorKind::InvalidParameter,
-        ),
+        ("echo", request(&x, json!({"delay": 61})), ErrorKind::InvalidParameter),
     ];
     for (operation, frame, kind) in refused {
         assert_eq!(run(operation, frame).unwrap_err().kind, kind, "{operation}");

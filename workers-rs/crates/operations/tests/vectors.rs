@@ -7,10 +7,8 @@ use npufleet_wire::{Dtype, ErrorKind, Frame, Tensor};
 use serde_json::Value;
 
 fn vectors() -> serde_json::Map<String, Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../broker/contract/vectors/operations.json");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../broker/contract/vectors/operations.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -34,11 +32,7 @@ fn numbers(tensor: &Tensor<'_>) -> Vec<f64> {
 
 fn assert_same(found: &Frame, expected: &Frame, tolerance: f64, name: &str) {
     assert_eq!(found.layout.params, expected.layout.params, "{name}");
-    assert_eq!(
-        found.layout.tensors.len(),
-        expected.layout.tensors.len(),
-        "{name}"
-    );
+    assert_eq!(found.layout.tensors.len(), expected.layout.tensors.len(), "{name}");
     for expected in expected.tensors() {
         let found = found
             .tensor(&expected.info.name)
@@ -63,18 +57,12 @@ fn assert_same(found: &Frame, expected: &Frame, tolerance: f64, name: &str) {
         let scale = finite.fold(smallest, |largest, number| largest.max(number.abs()));
         assert_eq!(found_numbers.len(), expected_numbers.len());
         for (index, (found, expected)) in found_numbers.iter().zip(&expected_numbers).enumerate() {
-            let same =
-                (found - expected).abs() <= tolerance * scale || found.total_cmp(expected).is_eq();
+            let same = (found - expected).abs() <= tolerance * scale || found.total_cmp(expected).is_eq();
             // A complex number with a part that is not a number is not a number: which part, is no promise.
             let pair = index / 2 * 2..index / 2 * 2 + 2;
-            let nowhere = expected_numbers[pair.clone()]
-                .iter()
-                .any(|part| part.is_nan())
+            let nowhere = expected_numbers[pair.clone()].iter().any(|part| part.is_nan())
                 && found_numbers[pair].iter().any(|part| part.is_nan());
-            assert!(
-                same || nowhere,
-                "{name}: [{index}] {found} instead of {expected}"
-            );
+            assert!(same || nowhere, "{name}: [{index}] {found} instead of {expected}");
         }
     }
 }
@@ -97,10 +85,7 @@ fn the_numbers_are_scipys() {
     for (operation, cases) in vectors() {
         for case in cases.as_array().unwrap() {
             let name = format!("{operation}: {}", case["name"]);
-            let answer = run(
-                &operation,
-                unhex(case["frame_hex"].as_str().unwrap()).into(),
-            );
+            let answer = run(&operation, unhex(case["frame_hex"].as_str().unwrap()).into());
             let elsewhere = case["unsupported_by"]
                 .as_array()
                 .is_some_and(|engines| engines.contains(&"rust".into()));
@@ -109,28 +94,14 @@ fn the_numbers_are_scipys() {
                     assert_eq!(error.kind, ErrorKind::Unsupported, "{name}");
                 }
                 (answer, Some(expected)) => {
-                    assert!(
-                        !elsewhere,
-                        "{name}: is supported, the vectors say it is not"
-                    );
-                    let found =
-                        Frame::decode(answer.unwrap_or_else(|error| panic!("{name}: {error}")))
-                            .unwrap();
+                    assert!(!elsewhere, "{name}: is supported, the vectors say it is not");
+                    let found = Frame::decode(answer.unwrap_or_else(|error| panic!("{name}: {error}"))).unwrap();
                     let expected = Frame::decode(unhex(expected).into()).unwrap();
-                    assert_same(
-                        &found,
-                        &expected,
-                        case["tolerance"].as_f64().unwrap(),
-                        &name,
-                    );
+                    assert_same(&found, &expected, case["tolerance"].as_f64().unwrap(), &name);
                 }
                 (answer, None) => {
                     let error = answer.expect_err(&name);
-                    assert_eq!(
-                        error.kind.as_str(),
-                        case["kind"].as_str().unwrap(),
-                        "{name}: {error}"
-                    );
+                    assert_eq!(error.kind.as_str(), case["kind"].as_str().unwrap(), "{name}: {error}");
                 }
             }
         }

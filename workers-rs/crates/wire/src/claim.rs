@@ -32,11 +32,7 @@ impl fmt::Display for Claim {
         for byte in self.arena {
             write!(formatter, "{byte:02x}")?;
         }
-        write!(
-            formatter,
-            ":{}:{}:{}",
-            self.slot, self.generation, self.length
-        )
+        write!(formatter, ":{}:{}:{}", self.slot, self.generation, self.length)
     }
 }
 

@@ -136,10 +136,7 @@ impl OperationRow {
                 shortened(name),
                 names(self.parameters.iter().map(|row| row.name.as_str())),
             );
-            let message = format!(
-                "unknown parameter '{name}' for {}; allowed: {allowed}",
-                self.name
-            );
+            let message = format!("unknown parameter '{name}' for {}; allowed: {allowed}", self.name);
             return Err(Error::new(ErrorKind::InvalidParameter, message));
         }
         let mut checked = Map::new();
@@ -161,10 +158,7 @@ impl OperationRow {
         };
         let known = |name: &str| rows.iter().any(|row| row.name == name);
         if let Some(extra) = layout.tensors.iter().find(|info| !known(&info.name)) {
-            let (name, allowed) = (
-                shortened(&extra.name),
-                names(rows.iter().map(|row| row.name.as_str())),
-            );
+            let (name, allowed) = (shortened(&extra.name), names(rows.iter().map(|row| row.name.as_str())));
             return Err(shape_error(format!(
                 "unknown tensor '{name}' for {}; allowed: {allowed}",
                 self.name
@@ -200,8 +194,7 @@ impl ParameterRow {
         let typed = match (self.kind, value) {
             (ParameterType::Integer, Value::Number(number)) => integer(number).map(Value::from),
             (ParameterType::Number, Value::Number(number)) => number.as_f64().map(Value::from),
-            (ParameterType::String, Value::String(_))
-            | (ParameterType::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (ParameterType::String, Value::String(_)) | (ParameterType::Boolean, Value::Bool(_)) => Some(value.clone()),
             _ => None,
         };
         let typed = typed.ok_or_else(|| self.refused(value, self.kind.as_str()))?;
@@ -277,25 +270,18 @@ fn names<'a>(words: impl Iterator<Item = &'a str>) -> String {
     for word in words {
         let _ = write!(text, "{}{word}", if text.is_empty() { "" } else { ", " });
     }
-    if text.is_empty() {
-        "none".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "none".to_owned() } else { text }
 }
 
 fn shape_error(message: String) -> Error {
     Error::new(ErrorKind::InvalidShape, message)
 }
 
-fn dtypes<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Vec<Dtype>, D::Error> {
+fn dtypes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Dtype>, D::Error> {
     use serde::de::Error as _;
     let words = Vec::<String>::deserialize(deserializer)?;
-    let parse = |word: String| {
-        Dtype::parse(&word).ok_or_else(|| D::Error::custom(format_args!("unknown dtype '{word}'")))
-    };
+    let parse =
+        |word: String| Dtype::parse(&word).ok_or_else(|| D::Error::custom(format_args!("unknown dtype '{word}'")));
     words.into_iter().map(parse).collect()
 }
 

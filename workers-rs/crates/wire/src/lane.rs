@@ -18,13 +18,7 @@ pub enum Lane {
 
 impl Lane {
     /// Every lane, most urgent first.
-    pub const ALL: [Self; 5] = [
-        Self::Realtime,
-        Self::Critical,
-        Self::High,
-        Self::Normal,
-        Self::Low,
-    ];
+    pub const ALL: [Self; 5] = [Self::Realtime, Self::Critical, Self::High, Self::Normal, Self::Low];
 
     /// The word that subjects carry.
     pub const fn as_str(self) -> &'static str {

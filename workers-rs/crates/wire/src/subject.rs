@@ -46,11 +46,7 @@ impl Route {
 
     /// What a worker subscribes to: the requests of one operation in every lane.
     pub fn pattern(self, prefix: &str, operation: &str, model: Option<&str>) -> String {
-        format!(
-            "{prefix}.v1.{}.*.{}",
-            self.as_str(),
-            operation_tokens(operation, model)
-        )
+        format!("{prefix}.v1.{}.*.{}", self.as_str(), operation_tokens(operation, model))
     }
 }
 
@@ -86,22 +82,18 @@ impl<'a> Parts<'a> {
     }
 
     fn find(prefix: &str, subject: &'a str) -> Option<Self> {
-        let mut tokens = subject
-            .strip_prefix(prefix)?
-            .strip_prefix(".v1.")?
-            .split('.');
+        let mut tokens = subject.strip_prefix(prefix)?.strip_prefix(".v1.")?.split('.');
         let route = Route::parse(tokens.next()?)?;
         let lane = Lane::parse(tokens.next()?)?;
         let operation = tokens.next().filter(|name| is_name(name))?;
         let model = tokens.next();
         let runs_models = contract::operation(operation).is_some_and(|row| row.model);
-        (tokens.next().is_none() && model.is_none_or(is_name) && model.is_some() == runs_models)
-            .then_some(Self {
-                route,
-                lane,
-                operation,
-                model,
-            })
+        (tokens.next().is_none() && model.is_none_or(is_name) && model.is_some() == runs_models).then_some(Self {
+            route,
+            lane,
+            operation,
+            model,
+        })
     }
 }
 
@@ -122,11 +114,7 @@ impl Subject {
     /// The subject's text.
     pub fn format(&self, prefix: &str) -> String {
         let operation = operation_tokens(&self.operation, self.model.as_deref());
-        format!(
-            "{prefix}.v1.{}.{}.{operation}",
-            self.route.as_str(),
-            self.lane.as_str()
-        )
+        format!("{prefix}.v1.{}.{}.{operation}", self.route.as_str(), self.lane.as_str())
     }
 
     /// Takes a subject apart.
@@ -187,8 +175,7 @@ pub fn control(prefix: &str, worker: &str) -> String {
 pub fn call_id(reply: &str) -> Option<&str> {
     let (rest, sequence) = reply.rsplit_once('.')?;
     let (_, client) = rest.rsplit_once('.')?;
-    (!client.is_empty() && !sequence.is_empty())
-        .then(|| &reply[reply.len() - sequence.len() - 1 - client.len()..])
+    (!client.is_empty() && !sequence.is_empty()).then(|| &reply[reply.len() - sequence.len() - 1 - client.len()..])
 }
 
 /// Checks an operation's or model's name.
@@ -201,10 +188,7 @@ pub fn validate_name(name: &str) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::InvalidParameter,
-        format!(
-            "name '{}' is not allowed; allowed: {NAME_PATTERN}",
-            shortened(name)
-        ),
+        format!("name '{}' is not allowed; allowed: {NAME_PATTERN}", shortened(name)),
     ))
 }
 
@@ -214,14 +198,11 @@ fn is_name(name: &str) -> bool {
         && bytes
             .first()
             .is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && bytes.iter().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
-        })
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
 }
 
 fn operation_tokens(operation: &str, model: Option<&str>) -> String {
-    model.map_or_else(
-        || operation.to_owned(),
-        |model| format!("{operation}.{model}"),
-    )
+    model.map_or_else(|| operation.to_owned(), |model| format!("{operation}.{model}"))
 }

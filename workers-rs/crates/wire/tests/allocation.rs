@@ -28,10 +28,17 @@ fn decoding_allocates_little() {
     let digits = "0,".repeat(most / 2);
     let hostile = [
         padded(r#"{"x":{"dtype":"F64","shape":[1152921504606846975],"data_offsets":[0,9223372036854775800]}}"#.into()),
-        padded(format!(r#"{{"x":{{"dtype":"U8","shape":[{digits}0],"data_offsets":[0,0]}}}}"#)),
-        padded(format!(r#"{{"x":{{"dtype":"U8","shape":[0],"data_offsets":[{digits}0]}}}}"#)),
+        padded(format!(
+            r#"{{"x":{{"dtype":"U8","shape":[{digits}0],"data_offsets":[0,0]}}}}"#
+        )),
+        padded(format!(
+            r#"{{"x":{{"dtype":"U8","shape":[0],"data_offsets":[{digits}0]}}}}"#
+        )),
         padded(format!("{{\"x\":{}", "[".repeat(most))),
-        padded(format!(r#"{{"__metadata__":{{"params":"{{\"a\":{}"}}}}"#, "[".repeat(most))),
+        padded(format!(
+            r#"{{"__metadata__":{{"params":"{{\"a\":{}"}}}}"#,
+            "[".repeat(most)
+        )),
         padded(format!(r#"{{"__metadata__":{{"params":"{{\"a\":[{digits}0]}}"}}}}"#)),
         padded(format!(r#"{{"__metadata__":{{"complex":"[{digits}0]"}}}}"#)),
         Bytes::from(u64::MAX.to_le_bytes().to_vec()),
@@ -40,10 +47,7 @@ fn decoding_allocates_little() {
         let length = frame.len();
         let (_, bytes) = allocated(|| drop(Frame::decode(frame)));
         // Two characters of JSON can make one value of 32 bytes, in a vector that doubled to get there.
-        assert!(
-            bytes < 64 * length + 8192,
-            "{bytes} bytes allocated for {length}"
-        );
+        assert!(bytes < 64 * length + 8192, "{bytes} bytes allocated for {length}");
     }
 
     let data = vec![0; 1 << 20];
@@ -56,13 +60,9 @@ fn decoding_allocates_little() {
     let frame = frame::encode(&[known], &Map::new()).unwrap();
     let mut cache = LayoutCache::default();
     let (_, bytes) = allocated(|| drop(cache.decode(frame.clone()).unwrap()));
-    assert!(
-        bytes < 8192,
-        "{bytes} bytes allocated: tensor bytes were copied"
-    );
+    assert!(bytes < 8192, "{bytes} bytes allocated: tensor bytes were copied");
     let (count, _) = allocated(|| drop(cache.decode(frame.clone()).unwrap()));
     assert_eq!(count, 0, "a known header is decoded without allocating");
-    let (count, _) =
-        allocated(|| drop(frame::allocate(&[("y", Dtype::C128, &[513])], &Map::new()).unwrap()));
+    let (count, _) = allocated(|| drop(frame::allocate(&[("y", Dtype::C128, &[513])], &Map::new()).unwrap()));
     assert!(count <= 4, "{count} allocations for a frame of one tensor");
 }

@@ -39,10 +39,7 @@ fn sections() {
     found.sort();
     expected.sort();
     assert_eq!(found, expected, "a section that no test below compares");
-    assert_eq!(
-        document()["version"].as_integer(),
-        Some(contract::VERSION.into())
-    );
+    assert_eq!(document()["version"].as_integer(), Some(contract::VERSION.into()));
     assert_eq!(
         document()["names"],
         Toml::Table(
@@ -83,21 +80,13 @@ fn lanes() {
     assert_eq!(words(&lanes["order"]), Lane::ALL.map(Lane::as_str));
     assert_eq!(lanes["default"].as_str(), Some(Lane::default().as_str()));
     for (index, lane) in Lane::ALL.into_iter().enumerate() {
-        assert_eq!(
-            (Lane::parse(lane.as_str()), lane.index()),
-            (Some(lane), index)
-        );
+        assert_eq!((Lane::parse(lane.as_str()), lane.index()), (Some(lane), index));
     }
 }
 
 #[test]
 fn headers() {
-    let rows: Vec<_> = document()["headers"]
-        .as_table()
-        .unwrap()
-        .clone()
-        .into_iter()
-        .collect();
+    let rows: Vec<_> = document()["headers"].as_table().unwrap().clone().into_iter().collect();
     let mut ours: Vec<_> = header::ALL
         .map(|(key, name)| (key.to_owned(), Toml::from(name)))
         .to_vec();
@@ -112,10 +101,7 @@ fn fallback_reasons() {
         Reason::ALL.map(Reason::as_str)
     );
     for reason in Reason::ALL {
-        assert_eq!(
-            Reason::parse(&format!("{}: text: more", reason.as_str())),
-            Some(reason)
-        );
+        assert_eq!(Reason::parse(&format!("{}: text: more", reason.as_str())), Some(reason));
     }
     assert_eq!(Reason::parse("boredom"), None);
 }
@@ -131,12 +117,7 @@ fn limits() {
         ("result_bytes", frame::MAX_RESULT_BYTES),
     ];
     let ours: Table = ours
-        .map(|(name, limit)| {
-            (
-                name.to_owned(),
-                Toml::Integer(i64::try_from(limit).unwrap()),
-            )
-        })
+        .map(|(name, limit)| (name.to_owned(), Toml::Integer(i64::try_from(limit).unwrap())))
         .into_iter()
         .collect();
     assert_eq!(document()["limits"].as_table(), Some(&ours));
@@ -154,10 +135,7 @@ fn dtypes() {
         .map(|dtype| {
             let row: Table = [
                 ("numpy".to_owned(), dtype.numpy().into()),
-                (
-                    "bytes".to_owned(),
-                    Toml::Integer(i64::try_from(dtype.size()).unwrap()),
-                ),
+                ("bytes".to_owned(), Toml::Integer(i64::try_from(dtype.size()).unwrap())),
             ]
             .into_iter()
             .collect();
@@ -205,16 +183,14 @@ fn subjects() {
             ("{id}", "c.1"),
             ("{worker}", "w"),
         ];
-        let expected = values.into_iter().fold(
-            template.as_str().unwrap().to_owned(),
-            |text, (key, value)| text.replace(key, value),
-        );
+        let expected = values
+            .into_iter()
+            .fold(template.as_str().unwrap().to_owned(), |text, (key, value)| {
+                text.replace(key, value)
+            });
         assert_eq!(ours, expected);
     }
-    assert!(
-        rows.is_empty(),
-        "subjects that this crate cannot make: {rows:?}"
-    );
+    assert!(rows.is_empty(), "subjects that this crate cannot make: {rows:?}");
     let queues: Table = Route::ALL
         .map(|route| (route.as_str().to_owned(), route.queue().into()))
         .into_iter()
@@ -225,10 +201,7 @@ fn subjects() {
 #[test]
 fn operations() {
     let rows = document()["operations"].as_table().unwrap().clone();
-    let names: Vec<_> = contract::operations()
-        .iter()
-        .map(|row| row.name.as_str())
-        .collect();
+    let names: Vec<_> = contract::operations().iter().map(|row| row.name.as_str()).collect();
     assert_eq!(rows.keys().collect::<Vec<_>>(), names);
     for row in contract::operations() {
         subject::validate_name(&row.name).unwrap();
@@ -243,9 +216,7 @@ fn operations() {
             let Some(default) = &parameter.default else {
                 continue;
             };
-            let params: Map<String, Value> = [(parameter.name.clone(), default.clone())]
-                .into_iter()
-                .collect();
+            let params: Map<String, Value> = [(parameter.name.clone(), default.clone())].into_iter().collect();
             row.check_params(&params)
                 .unwrap_or_else(|error| panic!("{}: its own default: {error}", row.name));
         }
@@ -263,10 +234,7 @@ fn check(operation: &str, params: &Value) -> Result<Value, String> {
 
 #[test]
 fn parameters_are_filled_and_typed() {
-    assert_eq!(
-        check("fft", &json!({})),
-        Ok(json!({"axis": -1, "norm": "backward"}))
-    );
+    assert_eq!(check("fft", &json!({})), Ok(json!({"axis": -1, "norm": "backward"})));
     assert_eq!(
         check(
             "fft",
@@ -301,11 +269,7 @@ fn parameters_are_refused_by_name_value_and_limit() {
             ["norm", "foo", "backward, ortho, forward"],
         ),
         ("fft", json!({"n": 0}), ["n", "0", "1 to 16777216"]),
-        (
-            "fft",
-            json!({"n": 16_777_217}),
-            ["n", "16777217", "1 to 16777216"],
-        ),
+        ("fft", json!({"n": 16_777_217}), ["n", "16777217", "1 to 16777216"]),
         ("fft", json!({"n": 8.5}), ["n", "8.5", "integer"]),
         ("fft", json!({"n": true}), ["n", "true", "integer"]),
         ("fft", json!({"n": null}), ["n", "null", "integer"]),
@@ -320,21 +284,9 @@ fn parameters_are_refused_by_name_value_and_limit() {
             json!({"return_onesided": 1}),
             ["return_onesided", "1", "boolean"],
         ),
-        (
-            "echo",
-            json!({"delay": -0.5}),
-            ["delay", "-0.5", "0.0 to 60.0"],
-        ),
-        (
-            "echo",
-            json!({"delay": false}),
-            ["delay", "false", "number"],
-        ),
-        (
-            "infer",
-            json!({"version": 0}),
-            ["version", "0", "1 to 2147483647"],
-        ),
+        ("echo", json!({"delay": -0.5}), ["delay", "-0.5", "0.0 to 60.0"]),
+        ("echo", json!({"delay": false}), ["delay", "false", "number"]),
+        ("infer", json!({"version": 0}), ["version", "0", "1 to 2147483647"]),
     ];
     for (operation, params, parts) in refused {
         let message = check(operation, &params).expect_err(&format!("{operation} {params}"));

@@ -19,10 +19,7 @@ fn params(value: Value) -> Map<String, Value> {
 
 #[test]
 fn we_write_what_the_oracle_reads() {
-    let ones: Vec<u8> = [1.0_f64, -2.0]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let ones: Vec<u8> = [1.0_f64, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     let tensors = [
         Output {
             name: "flags \"é\"",
@@ -63,15 +60,7 @@ fn we_write_what_the_oracle_reads() {
     for tensor in &tensors {
         let view = oracle.tensor(tensor.name).unwrap();
         assert_eq!(view.data(), tensor.data);
-        let stored = [
-            tensor.shape,
-            if tensor.dtype == Dtype::C128 {
-                &[2]
-            } else {
-                &[]
-            },
-        ]
-        .concat();
+        let stored = [tensor.shape, if tensor.dtype == Dtype::C128 { &[2] } else { &[] }].concat();
         assert_eq!(
             (view.dtype().to_string().as_str(), view.shape()),
             (tensor.dtype.stored(), stored.as_slice())
@@ -88,35 +77,22 @@ fn we_read_what_the_oracle_writes() {
     let data: Vec<u8> = (0..48).collect();
     let views = [
         ("a", TensorView::new(Word::U8, vec![3], &data[..3]).unwrap()),
-        (
-            "b",
-            TensorView::new(Word::F64, vec![2, 1], &data[..16]).unwrap(),
-        ),
-        (
-            "c",
-            TensorView::new(Word::F16, vec![2, 2], &data[..8]).unwrap(),
-        ),
+        ("b", TensorView::new(Word::F64, vec![2, 1], &data[..16]).unwrap()),
+        ("c", TensorView::new(Word::F16, vec![2, 2], &data[..8]).unwrap()),
         ("d", TensorView::new(Word::C64, vec![], &data[..8]).unwrap()),
     ];
     let metadata = [
         ("params".to_owned(), "{\"x\": 0.1}".to_owned()),
         ("other".to_owned(), "kept".to_owned()),
     ];
-    let bytes =
-        safetensors::serialize(views.clone(), Some(metadata.into_iter().collect())).unwrap();
+    let bytes = safetensors::serialize(views.clone(), Some(metadata.into_iter().collect())).unwrap();
     let frame = decode(bytes).unwrap();
     assert_eq!(frame.layout.params, params(json!({"x": 0.1})));
     for (name, view) in views {
         let tensor = frame.tensor(name).unwrap();
-        assert_eq!(
-            (tensor.data, tensor.info.shape.as_slice()),
-            (view.data(), view.shape())
-        );
+        assert_eq!((tensor.data, tensor.info.shape.as_slice()), (view.data(), view.shape()));
         assert_eq!(tensor.info.dtype.name(), view.dtype().to_string());
-        assert_eq!(
-            tensor.info.elements(),
-            view.shape().iter().product::<usize>()
-        );
+        assert_eq!(tensor.info.elements(), view.shape().iter().product::<usize>());
     }
 }
 
@@ -149,13 +125,7 @@ fn tensors_are_aligned_and_keep_their_names() {
     }
     let specs = tensors.map(|tensor| (tensor.name, tensor.dtype, tensor.shape));
     let (mut bytes, places) = frame::allocate(&specs, &Map::new()).unwrap();
-    assert_eq!(
-        places
-            .iter()
-            .map(ExactSizeIterator::len)
-            .collect::<Vec<_>>(),
-        [1, 2, 8]
-    );
+    assert_eq!(places.iter().map(ExactSizeIterator::len).collect::<Vec<_>>(), [1, 2, 8]);
     for (tensor, place) in tensors.iter().zip(places) {
         bytes[place].copy_from_slice(tensor.data);
     }
@@ -184,10 +154,7 @@ fn decoding_shares_the_bytes() {
     let bytes = bytes.unwrap();
     let frame = decode(bytes.clone()).unwrap();
     let tensor = frame.tensor("x").unwrap();
-    assert_eq!(
-        tensor.data.as_ptr(),
-        bytes[frame.layout.data_start..].as_ptr()
-    );
+    assert_eq!(tensor.data.as_ptr(), bytes[frame.layout.data_start..].as_ptr());
 }
 
 #[test]
@@ -208,17 +175,11 @@ fn the_cache_shares_layouts_and_forgets_what_is_not_used() {
     let kept = cache.decode(made("kept")).unwrap();
     for index in 0..4 * frame::CACHE_CAPACITY {
         cache.decode(made(&index.to_string())).unwrap();
-        assert!(Arc::ptr_eq(
-            &cache.decode(made("kept")).unwrap().layout,
-            &kept.layout
-        ));
+        assert!(Arc::ptr_eq(&cache.decode(made("kept")).unwrap().layout, &kept.layout));
         assert!(cache.len() <= frame::CACHE_CAPACITY);
     }
     let long = "n".repeat(5000);
-    let frame = raw(
-        &format!("{{\"__metadata__\":{{\"note\":\"{long}\"}}}}"),
-        &[],
-    );
+    let frame = raw(&format!("{{\"__metadata__\":{{\"note\":\"{long}\"}}}}"), &[]);
     let before = cache.len();
     assert_eq!(cache.decode(frame.into()).unwrap().layout.tensors.len(), 0);
     assert_eq!(cache.len(), before, "long headers are not kept");
@@ -243,23 +204,13 @@ fn a_known_header_does_not_excuse_the_length() {
         Bytes::from([bytes.as_ref(), b"x"].concat()),
         bytes.slice(..12),
     ] {
-        assert_eq!(
-            cache.decode(wrong).unwrap_err().kind,
-            ErrorKind::InvalidFrame
-        );
+        assert_eq!(cache.decode(wrong).unwrap_err().kind, ErrorKind::InvalidFrame);
     }
 }
 
 #[test]
 fn layouts_are_plain_data() {
-    let frame = decode(raw(
-        r#"{"__metadata__":{"params":"{\"b\":1,\"a\":[1.5,null]}"}}"#,
-        &[],
-    ))
-    .unwrap();
+    let frame = decode(raw(r#"{"__metadata__":{"params":"{\"b\":1,\"a\":[1.5,null]}"}}"#, &[])).unwrap();
     let layout: &Layout = &frame.layout;
-    assert_eq!(
-        Value::Object(layout.params.clone()),
-        json!({"a": [1.5, null], "b": 1})
-    );
+    assert_eq!(Value::Object(layout.params.clone()), json!({"a": [1.5, null], "b": 1}));
 }

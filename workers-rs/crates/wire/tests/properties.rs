@@ -58,8 +58,7 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 fn params() -> impl Strategy<Value = Map<String, Value>> {
-    prop::collection::btree_map("[a-z_]{1,12}", json(), 0..4)
-        .prop_map(|map| map.into_iter().collect())
+    prop::collection::btree_map("[a-z_]{1,12}", json(), 0..4).prop_map(|map| map.into_iter().collect())
 }
 
 fn encode(tensors: &[Made], params: &Map<String, Value>) -> Bytes {

@@ -70,11 +70,7 @@ fn lengths_that_are_refused() {
     ] {
         let mut frame = u64::to_le_bytes(length).to_vec();
         frame.resize(8 + there, b' ');
-        assert_eq!(
-            decode(frame).unwrap_err().kind,
-            ErrorKind::InvalidFrame,
-            "{length}"
-        );
+        assert_eq!(decode(frame).unwrap_err().kind, ErrorKind::InvalidFrame, "{length}");
     }
     assert!(decode(Bytes::new()).is_err());
     assert!(decode(vec![0; 7]).is_err());
@@ -115,9 +111,7 @@ fn what_no_frame_can_hold_is_refused_before_it_is_written() {
     }
     let text = "t".repeat(frame::MAX_HEADER_BYTES);
     assert_eq!(
-        frame::encode(&[], &params(json!({"text": text})))
-            .unwrap_err()
-            .kind,
+        frame::encode(&[], &params(json!({"text": text}))).unwrap_err().kind,
         ErrorKind::InvalidFrame
     );
     let huge = frame::allocate(&[("x", Dtype::U8, &[1 << 62])], &Map::new());
@@ -132,14 +126,7 @@ fn parameters_that_are_not_finite_have_a_kind_of_their_own() {
         let header = json!({"__metadata__": {"params": params}}).to_string();
         decode(raw(&header, &[])).map_err(|error| error.kind).err()
     };
-    for text in [
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "1e999",
-        "-1e999",
-        "[0,{\"a\":NaN}]",
-    ] {
+    for text in ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "[0,{\"a\":NaN}]"] {
         assert_eq!(
             kind(&format!("{{\"n\":{text}}}")),
             Some(ErrorKind::InvalidParameter),

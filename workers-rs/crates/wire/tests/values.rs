@@ -17,10 +17,7 @@ fn subjects_under_another_prefix() {
         }
     );
     assert!(Parts::parse("acme", subject).is_err());
-    assert_eq!(
-        Route::Call.pattern("npu", "echo", None),
-        "npu.v1.call.*.echo"
-    );
+    assert_eq!(Route::Call.pattern("npu", "echo", None), "npu.v1.call.*.echo");
     assert_eq!(
         Route::Fallback.pattern("npu", "infer", Some("m")),
         "npu.v1.fallback.*.infer.m"
@@ -38,9 +35,7 @@ fn a_model_is_named_exactly_where_models_run() {
     }
     // A worker may be asked for an operation that this version does not know; that is answered, not misread.
     assert_eq!(
-        Subject::parse("npu", "npu.v1.call.normal.unheard")
-            .unwrap()
-            .operation,
+        Subject::parse("npu", "npu.v1.call.normal.unheard").unwrap().operation,
         "unheard"
     );
 }
@@ -96,15 +91,9 @@ fn timings() {
         batching: 0,
         executing: 12,
     };
-    assert_eq!(
-        timing.to_string(),
-        "queued=3;fetching=1;batching=0;executing=12"
-    );
+    assert_eq!(timing.to_string(), "queued=3;fetching=1;batching=0;executing=12");
     assert_eq!(timing.to_string().parse(), Ok(timing));
-    assert_eq!(
-        "executing=12;later=x;fetching=1;queued=3".parse(),
-        Ok(timing)
-    );
+    assert_eq!("executing=12;later=x;fetching=1;queued=3".parse(), Ok(timing));
     assert!("queued=-1".parse::<Timing>().is_err());
     assert!("queued".parse::<Timing>().is_err());
 }
@@ -115,16 +104,7 @@ fn microseconds() {
         header::parse_microseconds(header::DEADLINE, "1767225600000000"),
         Ok(1_767_225_600_000_000)
     );
-    for value in [
-        "",
-        "+1",
-        "-1",
-        "1.5",
-        "1e6",
-        " 1",
-        "18446744073709551616",
-        "soon",
-    ] {
+    for value in ["", "+1", "-1", "1.5", "1e6", " 1", "18446744073709551616", "soon"] {
         let error = header::parse_microseconds(header::DEADLINE, value).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidParameter);
         assert!(error.message.contains(header::DEADLINE));

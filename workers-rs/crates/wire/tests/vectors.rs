@@ -12,8 +12,7 @@ fn valid_frames() {
     let mut cache = LayoutCache::default();
     for case in cases("frames.json", "valid") {
         let bytes = Bytes::from(unhex(text(&case, "frame_hex")));
-        let frame = Frame::decode(bytes.clone())
-            .unwrap_or_else(|error| panic!("{}: {error}", text(&case, "name")));
+        let frame = Frame::decode(bytes.clone()).unwrap_or_else(|error| panic!("{}: {error}", text(&case, "name")));
         assert_eq!(
             Value::Object(frame.layout.params.clone()),
             case["params"],
@@ -21,12 +20,7 @@ fn valid_frames() {
             text(&case, "name")
         );
         let tensors = case["tensors"].as_array().unwrap();
-        assert_eq!(
-            frame.layout.tensors.len(),
-            tensors.len(),
-            "{}",
-            text(&case, "name")
-        );
+        assert_eq!(frame.layout.tensors.len(), tensors.len(), "{}", text(&case, "name"));
         for expected in tensors {
             let tensor = frame
                 .tensor(text(expected, "name"))
@@ -55,12 +49,7 @@ fn invalid_frames() {
     for case in cases("frames.json", "invalid") {
         let bytes = Bytes::from(unhex(text(&case, "frame_hex")));
         let error = Frame::decode(bytes.clone()).expect_err(text(&case, "name"));
-        assert_eq!(
-            error.kind.as_str(),
-            text(&case, "kind"),
-            "{}",
-            text(&case, "name")
-        );
+        assert_eq!(error.kind.as_str(), text(&case, "kind"), "{}", text(&case, "name"));
         assert_eq!(cache.decode(bytes).expect_err("cached").kind, error.kind);
     }
 }
@@ -73,14 +62,10 @@ fn subjects() {
         assert_eq!(subject.lane.as_str(), text(&case, "lane"), "{case}");
         assert_eq!(subject.operation, text(&case, "operation"), "{case}");
         assert_eq!(subject.model.as_deref(), case["model"].as_str(), "{case}");
-        assert_eq!(
-            subject.format(subject::DEFAULT_PREFIX),
-            text(&case, "subject")
-        );
+        assert_eq!(subject.format(subject::DEFAULT_PREFIX), text(&case, "subject"));
     }
     for case in cases("subjects.json", "invalid") {
-        let error = Subject::parse(subject::DEFAULT_PREFIX, text(&case, "subject"))
-            .expect_err(&case.to_string());
+        let error = Subject::parse(subject::DEFAULT_PREFIX, text(&case, "subject")).expect_err(&case.to_string());
         assert_eq!(error.kind, ErrorKind::InvalidParameter);
     }
 }
@@ -93,18 +78,12 @@ fn claims() {
             .unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(claim.arena.as_slice(), unhex(text(&case, "arena")));
         assert_eq!(Some(u64::from(claim.slot)), case["slot"].as_u64(), "{case}");
-        assert_eq!(
-            Some(claim.generation),
-            case["generation"].as_u64(),
-            "{case}"
-        );
+        assert_eq!(Some(claim.generation), case["generation"].as_u64(), "{case}");
         assert_eq!(Some(claim.length), case["length"].as_u64(), "{case}");
         assert_eq!(claim.to_string().parse(), Ok(claim));
     }
     for case in cases("claims.json", "invalid") {
-        let error = text(&case, "text")
-            .parse::<Claim>()
-            .expect_err(&case.to_string());
+        let error = text(&case, "text").parse::<Claim>().expect_err(&case.to_string());
         assert_eq!(error.kind, ErrorKind::InvalidFrame);
     }
 }

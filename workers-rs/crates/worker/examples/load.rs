@@ -87,12 +87,8 @@ async fn load(
     options: &Options,
 ) -> Result<Vec<f64>, Error> {
     let prefix = client.new_inbox();
-    let mut inbox = client
-        .subscribe(format!("{prefix}.*"))
-        .await?
-        .ready_chunks(256);
-    let (mut sent, mut sequence, mut micros, mut missing) =
-        (HashMap::new(), 0u64, Vec::new(), in_flight);
+    let mut inbox = client.subscribe(format!("{prefix}.*")).await?.ready_chunks(256);
+    let (mut sent, mut sequence, mut micros, mut missing) = (HashMap::new(), 0u64, Vec::new(), in_flight);
     let duration = Duration::from_secs_f64(options.seconds);
     let started = Instant::now();
     while started.elapsed() < duration {
@@ -109,12 +105,7 @@ async fn load(
             }
             sent.insert(sequence, Instant::now());
             client
-                .publish_with_reply_and_headers(
-                    subject,
-                    format!("{prefix}.{sequence}"),
-                    headers,
-                    payload.clone(),
-                )
+                .publish_with_reply_and_headers(subject, format!("{prefix}.{sequence}"), headers, payload.clone())
                 .await?;
         }
         let Some(chunk) = tokio::time::timeout(Duration::from_secs(5), inbox.next()).await? else {
@@ -122,10 +113,7 @@ async fn load(
         };
         let now = Instant::now();
         for reply in chunk {
-            let kind = reply
-                .headers
-                .as_ref()
-                .and_then(|headers| headers.get(header::ERROR));
+            let kind = reply.headers.as_ref().and_then(|headers| headers.get(header::ERROR));
             if let Some(text) = kind
                 .map(ToString::to_string)
                 .or(reply.status.map(|status| status.to_string()))

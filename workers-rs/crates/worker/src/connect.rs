@@ -24,39 +24,33 @@ const REPLY_CAPACITY: usize = 1 << 14;
 ///
 /// # Errors
 /// `Configuration` or `Connect` when an option cannot work, whatever the broker says.
-pub(crate) async fn connect(
-    config: &Config,
-    name: String,
-) -> Result<(Client, mpsc::UnboundedReceiver<bool>), Error> {
+pub(crate) async fn connect(config: &Config, name: String) -> Result<(Client, mpsc::UnboundedReceiver<bool>), Error> {
     let (states, receiver) = mpsc::unbounded_channel();
     let said = Arc::new(Mutex::new(String::new()));
-    let options = options(config)
-        .await?
-        .name(name)
-        .event_callback(move |event| {
-            let (states, said) = (states.clone(), Arc::clone(&said));
-            async move {
-                match event {
-                    Heard::Connected => {
-                        said.lock().clear();
-                        // The receiver goes away with the worker, after which nobody needs to know.
-                        let _ = states.send(true);
-                    }
-                    Heard::Disconnected => {
-                        let _ = states.send(false);
-                    }
-                    Heard::SlowConsumer(subscription) => {
-                        log(format_args!(
-                            "slow consumer: subscription {subscription} is full, a request was lost"
-                        ));
-                    }
-                    Heard::ServerError(error) => once(&said, format!("the broker says: {error}")),
-                    Heard::ClientError(error) => once(&said, format!("broker connection: {error}")),
-                    Heard::LameDuckMode => log(format_args!("the broker is about to shut down")),
-                    Heard::Draining | Heard::Closed => {}
+    let options = options(config).await?.name(name).event_callback(move |event| {
+        let (states, said) = (states.clone(), Arc::clone(&said));
+        async move {
+            match event {
+                Heard::Connected => {
+                    said.lock().clear();
+                    // The receiver goes away with the worker, after which nobody needs to know.
+                    let _ = states.send(true);
                 }
+                Heard::Disconnected => {
+                    let _ = states.send(false);
+                }
+                Heard::SlowConsumer(subscription) => {
+                    log(format_args!(
+                        "slow consumer: subscription {subscription} is full, a request was lost"
+                    ));
+                }
+                Heard::ServerError(error) => once(&said, format!("the broker says: {error}")),
+                Heard::ClientError(error) => once(&said, format!("broker connection: {error}")),
+                Heard::LameDuckMode => log(format_args!("the broker is about to shut down")),
+                Heard::Draining | Heard::Closed => {}
             }
-        });
+        }
+    });
     let addresses: Vec<&str> = config.url.split(',').map(str::trim).collect();
     let client = options
         .connect(&addresses[..])
@@ -95,9 +89,7 @@ async fn options(config: &Config) -> Result<ConnectOptions, Error> {
             options = options.user_and_password(user.clone(), password.clone().unwrap_or_default());
         }
         (None, Some(_), _) => {
-            return Err(Error::Configuration(
-                "password is set without user".to_owned(),
-            ));
+            return Err(Error::Configuration("password is set without user".to_owned()));
         }
         (None, None, Some((user, Some(password)))) => {
             options = options.user_and_password(user, password);
@@ -109,14 +101,13 @@ async fn options(config: &Config) -> Result<ConnectOptions, Error> {
         options = options.token(token.clone());
     }
     if let Some(path) = &config.credentials {
-        options = options.credentials_file(path).await.map_err(|error| {
-            connect_error(config, &format!("credentials {}: {error}", path.display()))
-        })?;
+        options = options
+            .credentials_file(path)
+            .await
+            .map_err(|error| connect_error(config, &format!("credentials {}: {error}", path.display())))?;
     }
     if let Some(path) = &config.tls_ca {
-        options = options
-            .add_root_certificates(path.clone())
-            .require_tls(true);
+        options = options.add_root_certificates(path.clone()).require_tls(true);
     }
     match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => {
@@ -153,9 +144,7 @@ fn inbox_prefix(config: &Config) -> Option<String> {
 /// without a password is a token.
 fn user_of_url(url: &str) -> Option<(String, Option<String>)> {
     let first = url.split(',').next()?.trim();
-    let address = first
-        .split_once("://")
-        .map_or(first, |(_, address)| address);
+    let address = first.split_once("://").map_or(first, |(_, address)| address);
     let (who, _) = address.rsplit_once('@')?;
     Some(match who.split_once(':') {
         Some((user, password)) => (percent_decoded(user), Some(percent_decoded(password))),
@@ -227,18 +216,13 @@ mod tests {
 
     #[test]
     fn addresses_are_shown_without_credentials() {
-        assert_eq!(
-            without_credentials("nats://u:p@h:1,tls://h:2"),
-            "nats://h:1,tls://h:2"
-        );
+        assert_eq!(without_credentials("nats://u:p@h:1,tls://h:2"), "nats://h:1,tls://h:2");
         assert_eq!(without_credentials("token@h:1"), "h:1");
     }
 
     #[test]
     fn credentials_may_be_in_the_address() {
-        let pair = |user: &str, password: Option<&str>| {
-            Some((user.to_owned(), password.map(str::to_owned)))
-        };
+        let pair = |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(str::to_owned)));
         assert_eq!(user_of_url("nats://u:p%40ss@h:1"), pair("u", Some("p@ss")));
         assert_eq!(user_of_url("nats://secret@h:1"), pair("secret", None));
         assert_eq!(user_of_url("nats://h:1"), None);
@@ -260,10 +244,7 @@ mod tests {
         assert_eq!(prefix("nats://ann:p@h:1", None, None), own("ann"));
         assert_eq!(prefix("nats://secret@h:1", None, None), None);
         assert_eq!(prefix("nats://h:1", Some("a.b*"), None), None);
-        assert_eq!(
-            prefix("nats://h:1", Some("worker"), Some("_R")),
-            Some("_R".to_owned())
-        );
+        assert_eq!(prefix("nats://h:1", Some("worker"), Some("_R")), Some("_R".to_owned()));
     }
 
     #[tokio::test]
@@ -272,17 +253,11 @@ mod tests {
             password: Some("x".to_owned()),
             ..Config::default()
         };
-        assert!(matches!(
-            options(&config).await,
-            Err(Error::Configuration(_))
-        ));
+        assert!(matches!(options(&config).await, Err(Error::Configuration(_))));
         let config = Config {
             tls_key: Some("k.pem".into()),
             ..Config::default()
         };
-        assert!(matches!(
-            options(&config).await,
-            Err(Error::Configuration(_))
-        ));
+        assert!(matches!(options(&config).await, Err(Error::Configuration(_))));
     }
 }

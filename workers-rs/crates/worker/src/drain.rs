@@ -59,19 +59,13 @@ impl Serving {
             core.give_up().await;
         }
         // Nobody must believe that the models are still served; a broker that is gone cannot be told.
-        if core
-            .within_patience(registry.withdraw(|_| true))
-            .await
-            .is_none()
-        {
+        if core.within_patience(registry.withdraw(|_| true)).await.is_none() {
             log(format_args!("cannot take back what was said about models"));
         }
         if !core.confirm().await {
             log(format_args!("the broker does not confirm the last replies"));
         }
-        core.events.emit(&Event::Stopped {
-            served: core.served(),
-        });
+        core.events.emit(&Event::Stopped { served: core.served() });
     }
 }
 
@@ -93,10 +87,7 @@ impl Core {
             for intake in &intakes {
                 intake.unsubscribe();
             }
-            if !matches!(
-                self.within_patience(self.client.flush()).await,
-                Some(Ok(()))
-            ) {
+            if !matches!(self.within_patience(self.client.flush()).await, Some(Ok(()))) {
                 // A broker that is not there sends nothing more either.
                 return intakes.into_iter().for_each(Intake::abort);
             }

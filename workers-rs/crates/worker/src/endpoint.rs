@@ -93,12 +93,7 @@ pub(crate) struct Prepared {
 
 impl Endpoint {
     /// An endpoint for an operation of the contract; none when the contract does not know it.
-    pub(crate) fn new(
-        prefix: &str,
-        operation: &str,
-        model: Option<&str>,
-        engine: Engine,
-    ) -> Option<Self> {
+    pub(crate) fn new(prefix: &str, operation: &str, model: Option<&str>, engine: Engine) -> Option<Self> {
         let fallback = Lane::ALL.map(|lane| {
             let subject = npufleet_wire::Subject {
                 route: Route::Fallback,
@@ -109,10 +104,7 @@ impl Endpoint {
             Subject::from(subject.format(prefix))
         });
         Some(Self {
-            name: model.map_or_else(
-                || operation.to_owned(),
-                |model| format!("{operation}-{model}"),
-            ),
+            name: model.map_or_else(|| operation.to_owned(), |model| format!("{operation}-{model}")),
             operation: operation.to_owned(),
             model: model.map(str::to_owned),
             pattern: Route::Call.pattern(prefix, operation, model),
@@ -146,15 +138,8 @@ impl Endpoint {
 
     /// What the service protocol tells about it beyond its subject.
     pub(crate) fn metadata(&self) -> Value {
-        let mut metadata =
-            Map::from_iter([("operation".to_owned(), Value::from(self.operation.clone()))]);
-        if let (
-            Some(model),
-            Engine::Model {
-                network, version, ..
-            },
-        ) = (&self.model, &*self.known.lock().engine)
-        {
+        let mut metadata = Map::from_iter([("operation".to_owned(), Value::from(self.operation.clone()))]);
+        if let (Some(model), Engine::Model { network, version, .. }) = (&self.model, &*self.known.lock().engine) {
             metadata.insert("model".to_owned(), Value::from(model.clone()));
             metadata.insert("version".to_owned(), Value::from(version.to_string()));
             metadata.insert("device".to_owned(), Value::from(network.device()));
@@ -205,9 +190,7 @@ impl Prepared {
         row.check_inputs(&layout)?;
         let rows = match &**engine {
             Engine::Operation(operation) => operation.rows(&layout),
-            Engine::Model {
-                network, version, ..
-            } => {
+            Engine::Model { network, version, .. } => {
                 check_version(&params, *version)?;
                 network.check(&layout)?
             }
@@ -236,9 +219,7 @@ impl Prepared {
                 delay: *delay,
             },
             Engine::Operation(_) => {
-                let requests = (BATCH_TIME.as_nanos() as u64)
-                    .checked_div(self.cost())
-                    .unwrap_or(1);
+                let requests = (BATCH_TIME.as_nanos() as u64).checked_div(self.cost()).unwrap_or(1);
                 let requests = requests.clamp(1, BATCH_REQUESTS) as usize;
                 Limits {
                     rows: requests.saturating_mul(self.rows.max(1)),
@@ -255,19 +236,10 @@ impl Prepared {
 
     /// Takes a measured time into the average.
     pub(crate) fn took(&self, time: Duration) {
-        let (old, new) = (
-            self.cost(),
-            time.as_nanos().clamp(1, u64::MAX.into()) as u64,
-        );
+        let (old, new) = (self.cost(), time.as_nanos().clamp(1, u64::MAX.into()) as u64);
         // Two executors may overwrite each other; an average bears it.
-        self.speed.store(
-            if old == 0 {
-                new
-            } else {
-                old - old / 8 + new / 8
-            },
-            Relaxed,
-        );
+        self.speed
+            .store(if old == 0 { new } else { old - old / 8 + new / 8 }, Relaxed);
     }
 
     /// The device that executes, for the reply.
@@ -299,13 +271,7 @@ fn signature(layout: &Layout, params: &Map<String, Value>) -> String {
     tensors.sort_by(|one, other| one.name.cmp(&other.name));
     for info in tensors {
         // Writing to a string cannot fail. The debug form of the name is unambiguous whatever is in it.
-        let _ = write!(
-            text,
-            "|{:?}:{}:{:?}",
-            info.name,
-            info.dtype.name(),
-            info.shape.get(1..)
-        );
+        let _ = write!(text, "|{:?}:{}:{:?}", info.name, info.dtype.name(), info.shape.get(1..));
     }
     text
 }

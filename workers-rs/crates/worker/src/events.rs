@@ -48,9 +48,8 @@ impl Events {
     /// Writes one line. A reader that went away is no reason to stop serving, so that is only logged.
     pub(crate) fn emit(self, event: &Event) {
         let line = if self.json {
-            serde_json::to_string(event).unwrap_or_else(|error| {
-                json!({"event": "error", "error": error.to_string()}).to_string()
-            })
+            serde_json::to_string(event)
+                .unwrap_or_else(|error| json!({"event": "error", "error": error.to_string()}).to_string())
         } else {
             readable(event)
         };
@@ -88,12 +87,8 @@ fn readable(event: &Event) -> String {
             device,
             error,
         } => {
-            let device = device
-                .as_ref()
-                .map_or(String::new(), |device| format!(" on {device}"));
-            let error = error
-                .as_ref()
-                .map_or(String::new(), |error| format!(": {error}"));
+            let device = device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
+            let error = error.as_ref().map_or(String::new(), |error| format!(": {error}"));
             format!("model {name} version {version} {state}{device}{error}")
         }
         Event::Draining => "draining: no new requests are taken".to_owned(),
@@ -110,10 +105,7 @@ fn readable_devices(devices: &Value) -> String {
             _ => name,
         }
     };
-    format!(
-        "devices: {}",
-        rows.iter().map(word).collect::<Vec<_>>().join(", ")
-    )
+    format!("devices: {}", rows.iter().map(word).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -136,7 +128,8 @@ mod tests {
 
     #[test]
     fn readable_text_names_absent_devices_with_the_reason() {
-        let devices = json!([{"name": "NPU", "available": false, "reason": "no driver"}, {"name": "CPU", "available": true}]);
+        let devices =
+            json!([{"name": "NPU", "available": false, "reason": "no driver"}, {"name": "CPU", "available": true}]);
         assert_eq!(
             readable(&Event::Devices { devices }),
             "devices: NPU not available (no driver), CPU"

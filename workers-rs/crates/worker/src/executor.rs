@@ -55,10 +55,7 @@ struct Done {
 impl Executor<'_> {
     fn execute(&self, batch: &mut Vec<Request>) {
         let Some(first) = batch.first() else { return };
-        let (engine, endpoint) = (
-            Arc::clone(&first.prepared.engine),
-            Arc::clone(&first.endpoint),
-        );
+        let (engine, endpoint) = (Arc::clone(&first.prepared.engine), Arc::clone(&first.endpoint));
         let told = if self.core.telemetry.is_on() {
             Batch::of(batch)
         } else {
@@ -106,8 +103,7 @@ impl Executor<'_> {
         let is_cancelled = || self.core.queue.is_cancelled(self.index, &request.reply);
         let stop = || Instant::now() >= request.deadline || is_cancelled();
         let work = || operation.execute(&frame, &request.prepared.params, &Context { stop: &stop });
-        catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
     }
 
     fn together(&self, network: &dyn Network, batch: &mut Vec<Request>) -> Vec<Done> {
@@ -130,11 +126,10 @@ impl Executor<'_> {
         if wanted.is_empty() {
             return done;
         }
-        let outcomes =
-            catch_unwind(AssertUnwindSafe(|| network.infer(&frames))).unwrap_or_else(|panic| {
-                let error = panicked("infer", &*panic);
-                vec![Err(error); frames.len()]
-            });
+        let outcomes = catch_unwind(AssertUnwindSafe(|| network.infer(&frames))).unwrap_or_else(|panic| {
+            let error = panicked("infer", &*panic);
+            vec![Err(error); frames.len()]
+        });
         let end = Instant::now();
         let each = (end - start) / wanted.len() as u32;
         // A network that answers for too few members has a defect that its callers must hear of.

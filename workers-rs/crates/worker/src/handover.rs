@@ -25,10 +25,7 @@ impl Core {
         let core = Arc::clone(self);
         let mut forwards = self.forwards.lock();
         while forwards.try_join_next().is_some() {}
-        forwards.spawn_on(
-            async move { core.forward(request, error, timing).await },
-            &self.runtime,
-        );
+        forwards.spawn_on(async move { core.forward(request, error, timing).await }, &self.runtime);
     }
 
     async fn forward(self: Arc<Self>, request: Request, error: Error, timing: Timing) {
@@ -53,11 +50,7 @@ impl Core {
 
     /// Sends the request on; the answer goes to the caller without us.
     async fn pass_on(&self, request: &Request, subject: &Subject, headers: HeaderMap) -> bool {
-        let (subject, reply, payload) = (
-            subject.clone(),
-            request.reply.clone(),
-            request.payload.clone(),
-        );
+        let (subject, reply, payload) = (subject.clone(), request.reply.clone(), request.payload.clone());
         // Fails when the longer headers no longer fit, or the connection is gone for good.
         self.client
             .publish_with_reply_and_headers(subject, reply, headers, payload)

@@ -50,10 +50,7 @@ impl Intake {
     ///
     /// # Errors
     /// When the connection is closed for good.
-    pub(crate) async fn open(
-        core: &Arc<Core>,
-        endpoint: &Arc<Endpoint>,
-    ) -> std::result::Result<Self, SubscribeError> {
+    pub(crate) async fn open(core: &Arc<Core>, endpoint: &Arc<Endpoint>) -> std::result::Result<Self, SubscribeError> {
         let (mut subscriptions, mut tasks) = (Vec::new(), Vec::new());
         for lane in Lane::ALL {
             let subject = npufleet_wire::Subject {
@@ -63,10 +60,7 @@ impl Intake {
                 model: endpoint.model.clone(),
             };
             let queue = Route::Call.queue().to_owned();
-            let subscriber = core
-                .client
-                .queue_subscribe(subject.format(&core.prefix), queue)
-                .await?;
+            let subscriber = core.client.queue_subscribe(subject.format(&core.prefix), queue).await?;
             let shared = Shared(Arc::new(Mutex::new(subscriber)));
             subscriptions.push(shared.clone());
             let (core, endpoint) = (Arc::clone(core), Arc::clone(endpoint));
@@ -77,10 +71,7 @@ impl Intake {
                 }
             }));
         }
-        Ok(Self {
-            subscriptions,
-            tasks,
-        })
+        Ok(Self { subscriptions, tasks })
     }
 
     /// Asks the broker to send no more; what is on its way still arrives.
@@ -158,29 +149,18 @@ fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<M
             trace,
         });
     }
-    core.queue
-        .push_all(&mut requests, now.instant, |request, retry_after| {
-            let text = format!(
-                "too many requests wait; another could start in about {} ms",
-                retry_after.as_millis().max(1)
-            );
-            let error = Error::overloaded(text, retry_after);
-            core.refuse(
-                &request.endpoint,
-                request.reply,
-                request.headers.as_ref(),
-                &error,
-            );
-        });
+    core.queue.push_all(&mut requests, now.instant, |request, retry_after| {
+        let text = format!(
+            "too many requests wait; another could start in about {} ms",
+            retry_after.as_millis().max(1)
+        );
+        let error = Error::overloaded(text, retry_after);
+        core.refuse(&request.endpoint, request.reply, request.headers.as_ref(), &error);
+    });
 }
 
 /// Checks what must be right before a request may wait.
-fn check(
-    endpoint: &Endpoint,
-    asked: &Asked<'_>,
-    payload: &Bytes,
-    now: &Now,
-) -> Result<(Arc<Prepared>, Instant)> {
+fn check(endpoint: &Endpoint, asked: &Asked<'_>, payload: &Bytes, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
     let deadline = asked.deadline(now)?;
     if deadline <= now.instant {
         return Err(Error::new(
@@ -198,16 +178,9 @@ pub(crate) async fn cancel(core: Arc<Core>, mut subscriber: Subscriber) {
         let Some(id) = message.subject.get(start..) else {
             continue;
         };
-        let found = core
-            .queue
-            .cancel(|reply| subject::call_id(reply) == Some(id));
+        let found = core.queue.cancel(|reply| subject::call_id(reply) == Some(id));
         if let Cancelled::Queued(request) = found {
-            core.answer(
-                From::EventLoop,
-                &request,
-                &Err(cancelled()),
-                Timing::default(),
-            );
+            core.answer(From::EventLoop, &request, &Err(cancelled()), Timing::default());
         }
     }
 }

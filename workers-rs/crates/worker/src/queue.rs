@@ -115,12 +115,7 @@ impl<T: Work> Queue<T> {
 
     /// Admits `items`, emptying the vector; one that cannot start before its deadline or finds the queue full goes
     /// to `refuse` with the time after which another try makes sense.
-    pub(crate) fn push_all(
-        &self,
-        items: &mut Vec<T>,
-        now: Instant,
-        mut refuse: impl FnMut(T, Duration),
-    ) {
+    pub(crate) fn push_all(&self, items: &mut Vec<T>, now: Instant, mut refuse: impl FnMut(T, Duration)) {
         let mut state = self.state.lock();
         for item in items.drain(..) {
             let wait = Duration::from_nanos(state.backlog / self.executors as u64);
@@ -175,11 +170,7 @@ impl<T: Work> Queue<T> {
             return Cancelled::Queued(item);
         }
         for executor in 0..self.executors {
-            if let Some(reply) = state.running[executor]
-                .iter()
-                .find(|reply| matches(reply))
-                .cloned()
-            {
+            if let Some(reply) = state.running[executor].iter().find(|reply| matches(reply)).cloned() {
                 state.cancelled[executor].push(reply);
                 self.marks[executor].store(true, Ordering::Relaxed);
                 return Cancelled::Running;
@@ -190,15 +181,12 @@ impl<T: Work> Queue<T> {
 
     /// Whether the call that `executor` is executing has been cancelled.
     pub(crate) fn is_cancelled(&self, executor: usize, reply: &Subject) -> bool {
-        self.marks[executor].load(Ordering::Relaxed)
-            && self.state.lock().cancelled[executor].contains(reply)
+        self.marks[executor].load(Ordering::Relaxed) && self.state.lock().cancelled[executor].contains(reply)
     }
 
     /// Takes out everything whose caller no longer waits.
     pub(crate) fn expired(&self, now: Instant) -> Vec<T> {
-        self.state
-            .lock()
-            .remove(|item| item.deadline() <= now, usize::MAX)
+        self.state.lock().remove(|item| item.deadline() <= now, usize::MAX)
     }
 
     /// Requests that wait.
@@ -210,10 +198,7 @@ impl<T: Work> Queue<T> {
     /// Requests of one group that wait, for statistics.
     pub(crate) fn count(&self, mut of: impl FnMut(&T) -> bool) -> usize {
         let state = self.state.lock();
-        let waiting = state
-            .groups
-            .values()
-            .flat_map(|group| group.waiting.iter().flatten());
+        let waiting = state.groups.values().flat_map(|group| group.waiting.iter().flatten());
         waiting.filter(|(item, _)| of(item)).count()
     }
 
@@ -221,9 +206,7 @@ impl<T: Work> Queue<T> {
     pub(crate) fn abandon(&self) -> Vec<T> {
         let mut state = self.state.lock();
         for executor in 0..self.executors {
-            let State {
-                running, cancelled, ..
-            } = &mut *state;
+            let State { running, cancelled, .. } = &mut *state;
             cancelled[executor].clone_from(&running[executor]);
             self.marks[executor].store(true, Ordering::Relaxed);
         }
@@ -277,11 +260,10 @@ impl<T: Work> State<T> {
                 }
             }
         }
-        let impatient = (1..LANES)
-            .find(|&lane| ready[lane].is_some() && self.lanes[lane].passed_over >= PATIENCE[lane]);
+        let impatient =
+            (1..LANES).find(|&lane| ready[lane].is_some() && self.lanes[lane].passed_over >= PATIENCE[lane]);
         let lane = impatient.or_else(|| (0..LANES).find(|&lane| ready[lane].is_some()));
-        lane.and_then(|lane| ready[lane].map(|key| (lane, key)))
-            .ok_or(due)
+        lane.and_then(|lane| ready[lane].map(|key| (lane, key))).ok_or(due)
     }
 
     fn drop_empty_turns(&mut self, lane: usize) {
@@ -348,21 +330,13 @@ impl<T: Work> State<T> {
         for lower in lane + 1..LANES {
             self.drop_empty_turns(lower);
             let waits = !self.lanes[lower].turns.is_empty();
-            self.lanes[lower].passed_over = if waits {
-                self.lanes[lower].passed_over + 1
-            } else {
-                0
-            };
+            self.lanes[lower].passed_over = if waits { self.lanes[lower].passed_over + 1 } else { 0 };
         }
     }
 
     fn remove(&mut self, mut unwanted: impl FnMut(&T) -> bool, most: usize) -> Vec<T> {
         let mut removed = Vec::new();
-        for waiting in self
-            .groups
-            .values_mut()
-            .flat_map(|group| group.waiting.iter_mut())
-        {
+        for waiting in self.groups.values_mut().flat_map(|group| group.waiting.iter_mut()) {
             let mut index = 0;
             while index < waiting.len() && removed.len() < most {
                 if unwanted(&waiting[index].0) {

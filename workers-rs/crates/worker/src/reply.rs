@@ -26,13 +26,7 @@ pub(crate) enum From {
 
 impl Core {
     /// Ends a request with its result or error.
-    pub(crate) fn answer(
-        self: &Arc<Self>,
-        from: From,
-        request: &Request,
-        outcome: &Result<Bytes>,
-        timing: Timing,
-    ) {
+    pub(crate) fn answer(self: &Arc<Self>, from: From, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
         let statistics = &request.endpoint.statistics;
         let start = Instant::now();
         let (headers, payload) = match outcome {
@@ -49,16 +43,12 @@ impl Core {
             }
             Err(error) => {
                 statistics.failed(error);
-                (
-                    error_headers(error, request.fallback_reason()),
-                    Bytes::new(),
-                )
+                (error_headers(error, request.fallback_reason()), Bytes::new())
             }
         };
         self.count_served();
         self.send(from, request.reply.clone(), headers, payload);
-        self.telemetry
-            .replied(request, start, outcome.as_ref().err());
+        self.telemetry.replied(request, start, outcome.as_ref().err());
     }
 
     /// Answers a message that never became a request.
@@ -78,16 +68,12 @@ impl Core {
     fn send(self: &Arc<Self>, from: From, reply: Subject, headers: HeaderMap, payload: Bytes) {
         let size = payload.len();
         let result = match from {
-            From::Executor => futures::executor::block_on(self.client.publish_with_headers(
-                reply.clone(),
-                headers,
-                payload,
-            )),
+            From::Executor => {
+                futures::executor::block_on(self.client.publish_with_headers(reply.clone(), headers, payload))
+            }
             From::EventLoop => {
                 let (client, subject) = (self.client.clone(), reply.clone());
-                let mut publish =
-                    async move { client.publish_with_headers(subject, headers, payload).await }
-                        .boxed();
+                let mut publish = async move { client.publish_with_headers(subject, headers, payload).await }.boxed();
                 match (&mut publish).now_or_never() {
                     Some(result) => result,
                     // The connection is full; the answer leaves when there is room.
@@ -138,13 +124,7 @@ pub(crate) fn name(header: &'static str) -> HeaderName {
 /// A header value is one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
+        .map(|character| if character.is_control() { ' ' } else { character })
         .take(MAX_TEXT)
         .collect()
 }

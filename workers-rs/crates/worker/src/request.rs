@@ -24,9 +24,7 @@ pub(crate) struct Now {
 impl Now {
     pub(crate) fn new() -> Self {
         // A clock before 1970 counts as 1970: every deadline is then far away, which is the harmless side.
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             instant: Instant::now(),
             unix,

@@ -67,9 +67,7 @@ impl Worker {
         // Exporters bring blocking clients, which must neither start nor end on an event loop.
         let telemetry = Arc::new(Telemetry::start(&id));
         // One thread reads, admits and writes; the work itself is done by the executors.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let stop = stop.shared();
             match Serving::start(self, id, Arc::clone(&telemetry), stop.clone()).await? {
@@ -97,22 +95,14 @@ impl Serving {
     ) -> Result<Option<Serving>, Error> {
         let Worker { config, operations } = worker;
         let events = Events::new(config.json);
-        let (client, mut states) =
-            connect::connect(&config, format!("npufleet-{ENGINE}-{id}")).await?;
+        let (client, mut states) = connect::connect(&config, format!("npufleet-{ENGINE}-{id}")).await?;
         tokio::select! {
             () = connected(&mut states, events) => {}
             () = stop => return Ok(None),
         }
         let count = config.executor_count();
         let queue = Queue::new(config.queue_limit, count);
-        let core = Arc::new(Core::new(
-            client,
-            config.prefix.clone(),
-            queue,
-            telemetry,
-            events,
-            id,
-        ));
+        let core = Arc::new(Core::new(client, config.prefix.clone(), queue, telemetry, events, id));
         let bell = Arc::clone(&core);
         tokio::spawn(async move {
             while let Some(connected) = connected_or_not(&mut states, events).await {
@@ -153,23 +143,12 @@ impl Serving {
 }
 
 impl Core {
-    async fn subscribe(
-        self: &Arc<Self>,
-        operations: &[&'static dyn Operation],
-    ) -> Result<(), SubscribeError> {
+    async fn subscribe(self: &Arc<Self>, operations: &[&'static dyn Operation]) -> Result<(), SubscribeError> {
         service::serve(self).await?;
-        let cancels = self
-            .client
-            .subscribe(subject::cancel(&self.prefix, ">"))
-            .await?;
+        let cancels = self.client.subscribe(subject::cancel(&self.prefix, ">")).await?;
         tokio::spawn(intake::cancel(Arc::clone(self), cancels));
         for operation in operations {
-            match Endpoint::new(
-                &self.prefix,
-                operation.name(),
-                None,
-                Engine::Operation(*operation),
-            ) {
+            match Endpoint::new(&self.prefix, operation.name(), None, Engine::Operation(*operation)) {
                 Some(endpoint) => self.serve(&Arc::new(endpoint)).await?,
                 None => log(format_args!(
                     "operation {} is not in the contract and is not served",
@@ -181,10 +160,7 @@ impl Core {
     }
 
     /// Subscribes an endpoint and shows it to NATS tools.
-    pub(crate) async fn serve(
-        self: &Arc<Self>,
-        endpoint: &Arc<Endpoint>,
-    ) -> Result<(), SubscribeError> {
+    pub(crate) async fn serve(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Result<(), SubscribeError> {
         let intake = Intake::open(self, endpoint).await?;
         self.endpoints
             .write()
@@ -208,21 +184,14 @@ async fn connected(states: &mut UnboundedReceiver<bool>, events: Events) {
 async fn connected_or_not(states: &mut UnboundedReceiver<bool>, events: Events) -> Option<bool> {
     let connected = states.recv().await?;
     events.emit(&Event::Broker {
-        state: if connected {
-            "connected"
-        } else {
-            "disconnected"
-        },
+        state: if connected { "connected" } else { "disconnected" },
     });
     Some(connected)
 }
 
 async fn signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

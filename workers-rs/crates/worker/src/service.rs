@@ -79,9 +79,7 @@ impl Core {
     fn statistics(&self) -> Value {
         let endpoints = self.endpoints.read();
         let rows = endpoints.values().map(|endpoint| {
-            let queued = self
-                .queue
-                .count(|request| request.endpoint.name == endpoint.name);
+            let queued = self.queue.count(|request| request.endpoint.name == endpoint.name);
             let mut row = Map::from_iter([
                 ("name".to_owned(), json!(endpoint.name)),
                 ("subject".to_owned(), json!(endpoint.pattern)),
@@ -100,17 +98,14 @@ impl Core {
 }
 
 fn host() -> String {
-    let name =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
     name.or_else(|_| std::env::var("HOSTNAME"))
         .unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// A moment as RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days.cast_signed());
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -124,8 +119,7 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
@@ -145,11 +139,7 @@ mod tests {
     #[test]
     fn times_are_rfc3339() {
         let at = |seconds, millis| {
-            rfc3339(
-                SystemTime::UNIX_EPOCH
-                    + Duration::from_secs(seconds)
-                    + Duration::from_millis(millis),
-            )
+            rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis))
         };
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(951_827_696, 789), "2000-02-29T12:34:56.789Z");

@@ -64,14 +64,8 @@ impl Statistics {
     pub(crate) fn came_as_fallback(&self, reason: &str) {
         let word = reason.split_once(':').map_or(reason, |(word, _)| word);
         // The word is the sender's: an unknown one must not make this map grow.
-        let word =
-            npufleet_wire::Reason::parse(word).map_or("other", npufleet_wire::Reason::as_str);
-        *self
-            .rare
-            .lock()
-            .fallback
-            .entry(word.to_owned())
-            .or_default() += 1;
+        let word = npufleet_wire::Reason::parse(word).map_or("other", npufleet_wire::Reason::as_str);
+        *self.rare.lock().fallback.entry(word.to_owned()).or_default() += 1;
     }
 
     /// A batch was executed.

@@ -48,9 +48,7 @@ async fn what_this_engine_cannot_do_goes_to_the_other_with_the_reason() {
         loop {
             // What was handed over while the other engine was thought to be there stays without an answer.
             let patience = Some(Duration::from_millis(500));
-            let request = async_nats::Request::new()
-                .payload(half.clone())
-                .timeout(patience);
+            let request = async_nats::Request::new().payload(half.clone()).timeout(patience);
             let reply = client.send_request(FFT, request).await;
             if reply.is_ok_and(|reply| kind(&reply) == "unsupported") {
                 return;
@@ -60,8 +58,7 @@ async fn what_this_engine_cannot_do_goes_to_the_other_with_the_reason() {
     tokio::time::timeout(PATIENCE, alone).await.unwrap();
 
     // What already left another engine is not sent round in circles.
-    let reason =
-        HeaderMap::from_iter([(header::FALLBACK_REASON.parse().unwrap(), "no_answer".into())]);
+    let reason = HeaderMap::from_iter([(header::FALLBACK_REASON.parse().unwrap(), "no_answer".into())]);
     let reply = call_with(&client, FFT, reason, half).await;
     assert_eq!(
         (kind(&reply), text(&reply, header::FALLBACK_REASON)),
@@ -85,26 +82,17 @@ async fn nats_tools_see_the_worker() {
             .unwrap();
         serde_json::from_slice(&reply.payload).unwrap()
     };
-    for whom in [
-        String::new(),
-        ".npufleet".to_owned(),
-        format!(".npufleet.{id}"),
-    ] {
+    for whom in [String::new(), ".npufleet".to_owned(), format!(".npufleet.{id}")] {
         let ping = ask("PING", &whom).await;
         assert_eq!(
             (&ping["type"], &ping["name"], &ping["id"]),
-            (
-                &json!("io.nats.micro.v1.ping_response"),
-                &json!("npufleet"),
-                &json!(id)
-            )
+            (&json!("io.nats.micro.v1.ping_response"), &json!("npufleet"), &json!(id))
         );
         assert_eq!(
             (&ping["metadata"]["engine"], &ping["metadata"]["contract"]),
             (&json!("rust"), &json!("1"))
         );
-        let devices: Value =
-            serde_json::from_str(ping["metadata"]["devices"].as_str().unwrap()).unwrap();
+        let devices: Value = serde_json::from_str(ping["metadata"]["devices"].as_str().unwrap()).unwrap();
         assert_eq!(devices.as_array().unwrap().len(), 3);
         let info = ask("INFO", &whom).await;
         let echo = info["endpoints"]
@@ -124,27 +112,11 @@ async fn nats_tools_see_the_worker() {
             .iter()
             .find(|row| row["name"] == "echo")
             .unwrap();
-        assert_eq!(
-            (&echo["num_requests"], &echo["num_errors"]),
-            (&json!(2), &json!(1))
-        );
-        assert!(
-            echo["last_error"]
-                .as_str()
-                .unwrap()
-                .starts_with("invalid_frame: ")
-        );
-        assert_eq!(
-            (&echo["data"]["rows"], &echo["data"]["queued"]),
-            (&json!(1), &json!(0))
-        );
+        assert_eq!((&echo["num_requests"], &echo["num_errors"]), (&json!(2), &json!(1)));
+        assert!(echo["last_error"].as_str().unwrap().starts_with("invalid_frame: "));
+        assert_eq!((&echo["data"]["rows"], &echo["data"]["queued"]), (&json!(1), &json!(0)));
     }
-    assert!(
-        client
-            .request("$SRV.PING.npufleet.other", Bytes::new())
-            .await
-            .is_err()
-    );
+    assert!(client.request("$SRV.PING.npufleet.other", Bytes::new()).await.is_err());
 }
 
 #[tokio::test]
@@ -152,10 +124,7 @@ async fn a_drain_loses_nothing() {
     let broker = Broker::start(&[]);
     let mut workers = [Worker::start(&broker, &[]), Worker::start(&broker, &[])];
     let client = broker.client().await;
-    let (stop, answered) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let callers = (0..64).map(|_| {
         let (client, stop, answered) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
         tokio::spawn(async move {
@@ -216,16 +185,10 @@ async fn a_drain_finishes_what_waits_and_gives_up_what_takes_too_long() {
 async fn until_queued(client: &async_nats::Client, count: u64) {
     let queued = async {
         loop {
-            let reply = client
-                .request("$SRV.STATS.npufleet", Bytes::new())
-                .await
-                .unwrap();
+            let reply = client.request("$SRV.STATS.npufleet", Bytes::new()).await.unwrap();
             let statistics: Value = serde_json::from_slice(&reply.payload).unwrap();
             let rows = statistics["endpoints"].as_array().unwrap();
-            if rows
-                .iter()
-                .any(|row| row["data"]["queued"].as_u64() >= Some(count))
-            {
+            if rows.iter().any(|row| row["data"]["queued"].as_u64() >= Some(count)) {
                 return;
             }
         }
@@ -268,12 +231,7 @@ impl Operation for Panicking {
     fn rows(&self, _: &Layout) -> usize {
         1
     }
-    fn execute(
-        &self,
-        frame: &Frame,
-        params: &Map<String, Value>,
-        _: &Context<'_>,
-    ) -> Result<Bytes> {
+    fn execute(&self, frame: &Frame, params: &Map<String, Value>, _: &Context<'_>) -> Result<Bytes> {
         assert!(params["delay"] == 0.0, "delay is {}", params["delay"]);
         Ok(frame.bytes.clone())
     }
@@ -297,8 +255,7 @@ async fn a_panic_is_an_internal_error_and_the_worker_lives_on() {
     let served = async { while client.request(ECHO, slow(0.0)).await.is_err() {} };
     tokio::time::timeout(PATIENCE, served).await.unwrap();
     // As if it came from another engine already: it is answered here.
-    let headers =
-        HeaderMap::from_iter([(header::FALLBACK_REASON.parse().unwrap(), "no_answer".into())]);
+    let headers = HeaderMap::from_iter([(header::FALLBACK_REASON.parse().unwrap(), "no_answer".into())]);
     let reply = call_with(&client, ECHO, headers, slow(1.0)).await;
     assert_eq!(kind(&reply), "internal");
     assert_eq!(text(&reply, header::ERROR), "echo panicked: delay is 1.0");
@@ -355,12 +312,7 @@ async fn sampled_requests_leave_spans_and_others_do_not() {
     client.flush().await.unwrap();
     worker.terminate();
     assert_eq!(worker.wait(), Some(0));
-    let file = std::fs::read_dir(&traces.0)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let file = std::fs::read_dir(&traces.0).unwrap().next().unwrap().unwrap().path();
     assert!(
         file.file_name()
             .unwrap()
@@ -372,36 +324,26 @@ async fn sampled_requests_leave_spans_and_others_do_not() {
     let mut spans = Vec::new();
     for line in text.lines() {
         let data: Value = serde_json::from_str(line).unwrap();
-        let scopes = data["resourceSpans"][0]["scopeSpans"]
-            .as_array()
-            .unwrap()
-            .clone();
+        let scopes = data["resourceSpans"][0]["scopeSpans"].as_array().unwrap().clone();
         spans.extend(
             scopes
                 .into_iter()
                 .flat_map(|scope| scope["spans"].as_array().unwrap().clone()),
         );
     }
-    let names: Vec<_> = spans
-        .iter()
-        .map(|span| span["name"].as_str().unwrap())
-        .collect();
+    let names: Vec<_> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
     let each = ["payload.fetch", "receive", "batch", "execute"];
     assert_eq!(names, [&each[..], &["reply"], &each, &["forward"]].concat());
     for span in &spans {
         assert_eq!(
             (&span["traceId"], &span["parentSpanId"]),
-            (
-                &json!("4bf92f3577b34da6a3ce929d0e0e4736"),
-                &json!("00f067aa0ba902b7")
-            )
+            (&json!("4bf92f3577b34da6a3ce929d0e0e4736"), &json!("00f067aa0ba902b7"))
         );
         let time = |name: &str| span[name].as_str().unwrap().parse::<u64>().unwrap();
         assert!(time("endTimeUnixNano") >= time("startTimeUnixNano"));
     }
     let execute = spans.iter().find(|span| span["name"] == "execute").unwrap();
     let nanoseconds = |name: &str| execute[name].as_str().unwrap().parse::<u64>().unwrap();
-    let took =
-        Duration::from_nanos(nanoseconds("endTimeUnixNano") - nanoseconds("startTimeUnixNano"));
+    let took = Duration::from_nanos(nanoseconds("endTimeUnixNano") - nanoseconds("startTimeUnixNano"));
     assert!(took >= Duration::from_millis(10) && took < PATIENCE);
 }

@@ -127,31 +127,18 @@ async fn bad_rows_fail_alone() {
             &[value.to_le_bytes(), value.to_le_bytes()].concat(),
         )
     };
-    let mut fallback = client
-        .subscribe("npu.v1.fallback.normal.infer.fragile")
-        .await
-        .unwrap();
+    let mut fallback = client.subscribe("npu.v1.fallback.normal.infer.fragile").await.unwrap();
     let subject = "npu.v1.call.normal.infer.fragile";
     let forwarded = async {
-        let message = tokio::time::timeout(PATIENCE, fallback.next())
-            .await
-            .unwrap()
-            .unwrap();
-        client
-            .publish(message.reply.unwrap(), "python".into())
-            .await
-            .unwrap();
+        let message = tokio::time::timeout(PATIENCE, fallback.next()).await.unwrap().unwrap();
+        client.publish(message.reply.unwrap(), "python".into()).await.unwrap();
         text_of(message.headers.as_ref().unwrap(), header::FALLBACK_REASON)
     };
     let good = join_all((0..8).map(|_| call(&client, subject, row(1))));
     // 12 is not divisible by 5: this row fails at run time, after it was batched with the others.
     let (good, bad, reason) = tokio::join!(good, call(&client, subject, row(4)), forwarded);
     assert!(good.iter().all(|reply| kind(reply).is_empty()));
-    assert_eq!(
-        &bad.payload[..],
-        b"python",
-        "the other engine answered for it"
-    );
+    assert_eq!(&bad.payload[..], b"python", "the other engine answered for it");
     assert!(reason.starts_with("internal: "), "{reason}");
 }
 
@@ -163,15 +150,9 @@ async fn requests_are_checked_against_the_model() {
     registry.add("mlp", 3, &MLP, json!({})).await;
     state(&worker, "ready");
     let cases = [
-        (
-            "invalid_shape",
-            single("x", Dtype::F64, &[1, 64], &[0; 512]),
-        ),
+        ("invalid_shape", single("x", Dtype::F64, &[1, 64], &[0; 512])),
         ("invalid_shape", single("x", Dtype::F32, &[1, 3], &[0; 12])),
-        (
-            "invalid_shape",
-            single("z", Dtype::F32, &[1, 64], &[0; 256]),
-        ),
+        ("invalid_shape", single("z", Dtype::F32, &[1, 64], &[0; 256])),
         ("invalid_parameter", doubles(&[0.0], json!({"version": 0}))),
         ("unknown_model", doubles(&[0.0], json!({"version": 2}))),
     ];
@@ -191,10 +172,7 @@ async fn a_new_version_replaces_the_old_and_one_that_fails_does_not() {
     let failed = state(&worker, "failed");
     assert_eq!(failed["version"], 2);
     assert!(!failed["error"].as_str().unwrap().is_empty());
-    assert_eq!(
-        registry.said("mlp", 2, &id).await.unwrap()["error"],
-        failed["error"]
-    );
+    assert_eq!(registry.said("mlp", 2, &id).await.unwrap()["error"], failed["error"]);
     let (x, y) = golden(0);
     assert!(
         close(&floats(&call(&client, SUBJECT, x.clone()).await, "y"), &y),
@@ -217,8 +195,7 @@ async fn files_that_are_not_what_the_registry_says_are_not_loaded() {
     };
     registry.add("tampered", 1, &MLP, json!({})).await;
     state(&worker, "ready");
-    let mut entry: Value =
-        serde_json::from_slice(&registry.models.get("tampered.1").await.unwrap().unwrap()).unwrap();
+    let mut entry: Value = serde_json::from_slice(&registry.models.get("tampered.1").await.unwrap().unwrap()).unwrap();
     entry["files"][1]["sha256"] = json!("0".repeat(64));
     entry["version"] = json!(2);
     registry
@@ -227,10 +204,7 @@ async fn files_that_are_not_what_the_registry_says_are_not_loaded() {
         .await
         .unwrap();
     let failed = state(&worker, "failed");
-    assert!(
-        failed["error"].as_str().unwrap().contains("sha256"),
-        "{failed}"
-    );
+    assert!(failed["error"].as_str().unwrap().contains("sha256"), "{failed}");
     // Entries that are no entries are passed over.
     registry
         .models
@@ -241,10 +215,7 @@ async fn files_that_are_not_what_the_registry_says_are_not_loaded() {
     registry.add("good", 1, &["linear.onnx"], json!({})).await;
     state(&worker, "ready");
     assert!(registry.said("evil", 1, &id).await.is_none());
-    assert_eq!(
-        kind(&call(&client, "npu.v1.call.normal.echo", slow(0.0)).await),
-        ""
-    );
+    assert_eq!(kind(&call(&client, "npu.v1.call.normal.echo", slow(0.0)).await), "");
 }
 
 #[tokio::test]
@@ -269,8 +240,5 @@ async fn statistics(client: &Client, id: &str, endpoint: &str) -> Value {
         .unwrap();
     let reply: Value = serde_json::from_slice(&reply.payload).unwrap();
     let mut endpoints = reply["endpoints"].as_array().unwrap().iter();
-    endpoints
-        .find(|row| row["name"] == endpoint)
-        .unwrap()
-        .clone()
+    endpoints.find(|row| row["name"] == endpoint).unwrap().clone()
 }

@@ -57,26 +57,10 @@ async fn every_kind_of_bad_request_is_told_apart() {
         ("invalid_frame", "400", good.slice(..good.len() - 1)),
         ("invalid_frame", "400", bytes::Bytes::from_static(b"{}")),
         ("invalid_frame", "400", bytes::Bytes::new()),
-        (
-            "invalid_parameter",
-            "400",
-            doubles(&[1.0], json!({"norm": "foo"})),
-        ),
-        (
-            "invalid_parameter",
-            "400",
-            doubles(&[1.0], json!({"foo": 1})),
-        ),
-        (
-            "invalid_shape",
-            "400",
-            single("x", Dtype::I32, &[1], &[0; 4]),
-        ),
-        (
-            "invalid_shape",
-            "400",
-            single("z", Dtype::F64, &[1], &[0; 8]),
-        ),
+        ("invalid_parameter", "400", doubles(&[1.0], json!({"norm": "foo"}))),
+        ("invalid_parameter", "400", doubles(&[1.0], json!({"foo": 1}))),
+        ("invalid_shape", "400", single("x", Dtype::I32, &[1], &[0; 4])),
+        ("invalid_shape", "400", single("z", Dtype::F64, &[1], &[0; 8])),
     ];
     for (expected, code, frame) in cases {
         let reply = call(&client, FFT, frame).await;
@@ -99,8 +83,7 @@ async fn deadlines_are_kept_on_arrival_in_the_queue_and_at_work() {
     let _worker = Worker::start(&broker, &["--executors", "1"]);
     let client = broker.client().await;
     let with_deadline = |after: Duration, frame| {
-        let headers =
-            HeaderMap::from_iter([(header::DEADLINE.parse().unwrap(), deadline(after).into())]);
+        let headers = HeaderMap::from_iter([(header::DEADLINE.parse().unwrap(), deadline(after).into())]);
         call_with(&client, ECHO, headers, frame)
     };
     assert_eq!(
@@ -114,10 +97,7 @@ async fn deadlines_are_kept_on_arrival_in_the_queue_and_at_work() {
     );
     assert_eq!(
         (kind(&at_work), kind(&in_queue)),
-        (
-            "deadline_exceeded".to_owned(),
-            "deadline_exceeded".to_owned()
-        )
+        ("deadline_exceeded".to_owned(), "deadline_exceeded".to_owned())
     );
     assert!(
         started.elapsed() < Duration::from_secs(10),
@@ -138,20 +118,14 @@ async fn waiting_and_running_calls_can_be_cancelled() {
     let mut replies = client.subscribe("inbox.me.*").await.unwrap();
     for sequence in ["1", "2"] {
         let reply = format!("inbox.me.{sequence}");
-        client
-            .publish_with_reply(ECHO, reply, slow(60.0))
-            .await
-            .unwrap();
+        client.publish_with_reply(ECHO, reply, slow(60.0)).await.unwrap();
     }
     for (sequence, place) in [("2", "waiting"), ("1", "running")] {
         client
             .publish(format!("npu.v1.cancel.me.{sequence}"), bytes::Bytes::new())
             .await
             .unwrap();
-        let reply = tokio::time::timeout(PATIENCE, replies.next())
-            .await
-            .unwrap()
-            .unwrap();
+        let reply = tokio::time::timeout(PATIENCE, replies.next()).await.unwrap().unwrap();
         assert_eq!(
             (reply.subject.as_str(), kind(&reply)),
             (&*format!("inbox.me.{sequence}"), "cancelled".to_owned()),
@@ -174,26 +148,15 @@ async fn a_full_worker_says_so_at_once() {
     let blocker = call(&client, ECHO, slow(0.5));
     let flood = join_all((0..2000).map(|_| call(&client, ECHO, slow(0.0))));
     let (_, replies) = tokio::join!(blocker, flood);
-    let refused: Vec<_> = replies
-        .iter()
-        .filter(|reply| kind(reply) == "overloaded")
-        .collect();
-    let served = replies
-        .iter()
-        .filter(|reply| kind(reply).is_empty())
-        .count();
+    let refused: Vec<_> = replies.iter().filter(|reply| kind(reply) == "overloaded").collect();
+    let served = replies.iter().filter(|reply| kind(reply).is_empty()).count();
     assert_eq!(refused.len() + served, 2000, "none is lost");
     assert!(
         served >= 100 && refused.len() >= 1000,
         "{served} served, {} refused",
         refused.len()
     );
-    assert!(
-        text(refused[0], header::RETRY_AFTER)
-            .parse::<u64>()
-            .unwrap()
-            > 0
-    );
+    assert!(text(refused[0], header::RETRY_AFTER).parse::<u64>().unwrap() > 0);
     assert!(started.elapsed() < PATIENCE);
 }
 
@@ -206,12 +169,7 @@ async fn a_reply_above_the_limit_of_the_broker_is_a_typed_error() {
     let _worker = Worker::start(&broker, &[]);
     let client = broker.client().await;
     // 400 doubles fit; their two-sided spectrum has 400 pairs of doubles and does not.
-    let reply = call(
-        &client,
-        FFT,
-        doubles(&[1.0; 400], json!({"return_onesided": false})),
-    )
-    .await;
+    let reply = call(&client, FFT, doubles(&[1.0; 400], json!({"return_onesided": false}))).await;
     assert_eq!(kind(&reply), "payload_too_large");
     assert!(
         text(&reply, header::ERROR).ends_with("the broker allows 4096"),
@@ -237,29 +195,16 @@ async fn more_urgent_lanes_go_first() {
         .unwrap();
     for lane in ["low", "normal", "high", "critical", "realtime"] {
         // Different frames, so that they cannot share a batch.
-        let frame = doubles(
-            &vec![0.0; lane.len()],
-            json!({"delay": 0.001 * lane.len() as f64}),
-        );
+        let frame = doubles(&vec![0.0; lane.len()], json!({"delay": 0.001 * lane.len() as f64}));
         client
-            .publish_with_reply(
-                format!("npu.v1.call.{lane}.echo"),
-                format!("inbox.me.{lane}"),
-                frame,
-            )
+            .publish_with_reply(format!("npu.v1.call.{lane}.echo"), format!("inbox.me.{lane}"), frame)
             .await
             .unwrap();
     }
     let mut order = Vec::new();
     for _ in 0..6 {
-        let reply = tokio::time::timeout(PATIENCE, replies.next())
-            .await
-            .unwrap()
-            .unwrap();
+        let reply = tokio::time::timeout(PATIENCE, replies.next()).await.unwrap().unwrap();
         order.push(reply.subject.rsplit_once('.').unwrap().1.to_owned());
     }
-    assert_eq!(
-        order,
-        ["blocker", "realtime", "critical", "high", "normal", "low"]
-    );
+    assert_eq!(order, ["blocker", "realtime", "critical", "high", "normal", "low"]);
 }

@@ -4,8 +4,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use openvino_sys::{
-    ov_compiled_model_create_infer_request, ov_compiled_model_free, ov_compiled_model_get_property,
-    ov_compiled_model_t,
+    ov_compiled_model_create_infer_request, ov_compiled_model_free, ov_compiled_model_get_property, ov_compiled_model_t,
 };
 
 use super::failure::{c_text, check, take_text};
@@ -36,20 +35,13 @@ impl Compiled {
         let key = c_text(key)?;
         let mut value = ptr::null_mut();
         // SAFETY: `key` is NUL-terminated and outlives the call; `value` is valid for one write.
-        check(unsafe {
-            ov_compiled_model_get_property(self.0.model, key.as_ptr(), &raw mut value)
-        })?;
+        check(unsafe { ov_compiled_model_get_property(self.0.model, key.as_ptr(), &raw mut value) })?;
         // SAFETY: OpenVINO allocated the value for the caller; freed here, once.
         Ok(unsafe { take_text(value) }.unwrap_or_default())
     }
 
     /// A new request with the numbers of inputs and outputs that the model has.
-    pub(crate) fn request(
-        &self,
-        inputs: usize,
-        outputs: usize,
-        call: Call,
-    ) -> Result<Request, Failure> {
+    pub(crate) fn request(&self, inputs: usize, outputs: usize, call: Call) -> Result<Request, Failure> {
         let mut request = ptr::null_mut();
         // SAFETY: the model lives as long as `self`; `request` is valid for one write.
         check(unsafe { ov_compiled_model_create_infer_request(self.0.model, &raw mut request) })?;

@@ -6,9 +6,9 @@ use std::ptr;
 use std::sync::Arc;
 
 use openvino_sys::{
-    ov_available_devices_free, ov_available_devices_t, ov_core_compile_model_props, ov_core_create,
-    ov_core_free, ov_core_get_available_devices, ov_core_get_property, ov_core_read_model,
-    ov_core_t, ov_get_openvino_version, ov_property_t, ov_version_free, ov_version_t,
+    ov_available_devices_free, ov_available_devices_t, ov_core_compile_model_props, ov_core_create, ov_core_free,
+    ov_core_get_available_devices, ov_core_get_property, ov_core_read_model, ov_core_t, ov_get_openvino_version,
+    ov_property_t, ov_version_free, ov_version_t,
 };
 use parking_lot::Mutex;
 
@@ -76,9 +76,7 @@ impl Core {
                 .iter()
                 .map(|name| {
                     // SAFETY: as above.
-                    unsafe { CStr::from_ptr(*name) }
-                        .to_string_lossy()
-                        .into_owned()
+                    unsafe { CStr::from_ptr(*name) }.to_string_lossy().into_owned()
                 })
                 .collect()
         };
@@ -92,9 +90,7 @@ impl Core {
         let (device, key) = (c_text(device)?, c_text(key)?);
         let mut value = ptr::null_mut();
         // SAFETY: the texts are NUL-terminated and outlive the call; `value` is valid for one write.
-        check(unsafe {
-            ov_core_get_property(self.core, device.as_ptr(), key.as_ptr(), &raw mut value)
-        })?;
+        check(unsafe { ov_core_get_property(self.core, device.as_ptr(), key.as_ptr(), &raw mut value) })?;
         // SAFETY: OpenVINO allocated the value for the caller; freed here, once.
         Ok(unsafe { take_text(value) }.unwrap_or_default())
     }
@@ -108,9 +104,7 @@ impl Core {
         let mut model = ptr::null_mut();
         let _loading = self.loading.lock();
         // SAFETY: `path` is NUL-terminated; null weights mean "beside the model"; `model` is valid for one write.
-        check(unsafe {
-            ov_core_read_model(self.core, path.as_ptr(), ptr::null(), &raw mut model)
-        })?;
+        check(unsafe { ov_core_read_model(self.core, path.as_ptr(), ptr::null(), &raw mut model) })?;
         Ok(Graph::new(model))
     }
 

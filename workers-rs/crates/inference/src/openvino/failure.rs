@@ -75,9 +75,7 @@ pub(super) unsafe fn take_text(text: *mut c_char) -> Option<String> {
         return None;
     }
     // SAFETY: not null, and NUL-terminated by the caller's promise.
-    let copy = unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned();
+    let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
     // SAFETY: allocated by OpenVINO by the caller's promise; not used again.
     unsafe { ov_free(text) };
     Some(copy)
@@ -124,7 +122,8 @@ mod tests {
 
     #[test]
     fn traces_are_dropped_and_lines_joined() {
-        let text = "Exception from src/a.cpp:84:\nCheck 'x' failed at b.cpp:1:\nError parsing element\nat offset 901\n\n";
+        let text =
+            "Exception from src/a.cpp:84:\nCheck 'x' failed at b.cpp:1:\nError parsing element\nat offset 901\n\n";
         assert_eq!(one_line(text), "Error parsing element: at offset 901");
     }
 

@@ -3,11 +3,10 @@
 use std::ptr;
 
 use openvino_sys::{
-    ov_model_const_input_by_index, ov_model_const_output_by_index, ov_model_free,
-    ov_model_inputs_size, ov_model_is_dynamic, ov_model_outputs_size,
-    ov_model_reshape_by_port_indexes, ov_model_t, ov_output_const_port_free,
-    ov_output_const_port_t, ov_partial_shape_t, ov_port_get_any_name, ov_port_get_element_type,
-    ov_port_get_partial_shape, ov_rank_t,
+    ov_model_const_input_by_index, ov_model_const_output_by_index, ov_model_free, ov_model_inputs_size,
+    ov_model_is_dynamic, ov_model_outputs_size, ov_model_reshape_by_port_indexes, ov_model_t,
+    ov_output_const_port_free, ov_output_const_port_t, ov_partial_shape_t, ov_port_get_any_name,
+    ov_port_get_element_type, ov_port_get_partial_shape, ov_rank_t,
 };
 
 use super::Failure;
@@ -100,12 +99,7 @@ impl Graph {
         // SAFETY: both arrays have `len` entries, and the dimensions outlive the call, which copies them. `&mut self`
         // keeps everyone else off the model.
         check(unsafe {
-            ov_model_reshape_by_port_indexes(
-                self.model,
-                indexes.as_ptr(),
-                partial.as_ptr(),
-                partial.len(),
-            )
+            ov_model_reshape_by_port_indexes(self.model, indexes.as_ptr(), partial.as_ptr(), partial.len())
         })
     }
 }

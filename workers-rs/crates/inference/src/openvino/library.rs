@@ -69,8 +69,7 @@ fn python_folders(lib: &Path) -> Vec<PathBuf> {
         .into_iter()
         .filter(|name| name.starts_with("python3"))
         .flat_map(|name| {
-            ["site-packages", "dist-packages"]
-                .map(|packages| lib.join(&name).join(packages).join("openvino/libs"))
+            ["site-packages", "dist-packages"].map(|packages| lib.join(&name).join(packages).join("openvino/libs"))
         })
         .filter(|folder| folder.is_dir())
         .collect();
@@ -108,17 +107,10 @@ mod tests {
     fn the_highest_version_is_taken_and_a_plain_name_before_it() {
         let folder = env::temp_dir().join(format!("npufleet-library-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        for name in [
-            "libopenvino_c.so.2541",
-            "libopenvino_c.so.2641",
-            "libopenvino.so.9999",
-        ] {
+        for name in ["libopenvino_c.so.2541", "libopenvino_c.so.2641", "libopenvino.so.9999"] {
             fs::write(folder.join(name), b"").unwrap();
         }
-        assert_eq!(
-            library_in(&folder),
-            Some(folder.join("libopenvino_c.so.2641"))
-        );
+        assert_eq!(library_in(&folder), Some(folder.join("libopenvino_c.so.2641")));
         fs::write(folder.join(STEM), b"").unwrap();
         assert_eq!(library_in(&folder), Some(folder.join(STEM)));
         fs::remove_dir_all(&folder).unwrap();

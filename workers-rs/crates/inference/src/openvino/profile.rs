@@ -5,8 +5,7 @@ use std::ffi::CStr;
 use std::ptr;
 
 use openvino_sys::{
-    ov_infer_request_get_profiling_info, ov_infer_request_t, ov_profiling_info_list_free,
-    ov_profiling_info_list_t,
+    ov_infer_request_get_profiling_info, ov_infer_request_t, ov_profiling_info_list_free, ov_profiling_info_list_t,
 };
 
 use super::Failure;
@@ -29,9 +28,7 @@ pub(super) fn node_types(request: *mut ov_infer_request_t) -> Result<BTreeSet<St
             .filter(|node| !node.node_type.is_null())
             .map(|node| {
                 // SAFETY: not null, and NUL-terminated by OpenVINO.
-                unsafe { CStr::from_ptr(node.node_type) }
-                    .to_string_lossy()
-                    .into_owned()
+                unsafe { CStr::from_ptr(node.node_type) }.to_string_lossy().into_owned()
             })
             .collect()
     };

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::ptr;
 
 use openvino_sys::{
-    ov_infer_request_free, ov_infer_request_get_input_tensor_by_index,
-    ov_infer_request_get_output_tensor_by_index, ov_infer_request_infer,
-    ov_infer_request_start_async, ov_infer_request_t, ov_infer_request_wait,
+    ov_infer_request_free, ov_infer_request_get_input_tensor_by_index, ov_infer_request_get_output_tensor_by_index,
+    ov_infer_request_infer, ov_infer_request_start_async, ov_infer_request_t, ov_infer_request_wait,
 };
 
 use super::failure::check;
@@ -58,17 +57,12 @@ impl Request {
         outputs: usize,
         call: Call,
     ) -> Result<Self, Failure> {
-        let handle = Handle {
-            request,
-            _model: model,
-        };
+        let handle = Handle { request, _model: model };
         let inputs = (0..inputs)
             .map(|index| {
                 let mut tensor = ptr::null_mut();
                 // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.
-                check(unsafe {
-                    ov_infer_request_get_input_tensor_by_index(request, index, &raw mut tensor)
-                })?;
+                check(unsafe { ov_infer_request_get_input_tensor_by_index(request, index, &raw mut tensor) })?;
                 Tensor::new(tensor)
             })
             .collect::<Result<_, Failure>>()?;
@@ -141,9 +135,7 @@ impl Handle {
     fn output(&self, index: usize) -> Result<Tensor, Failure> {
         let mut tensor = ptr::null_mut();
         // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.
-        check(unsafe {
-            ov_infer_request_get_output_tensor_by_index(self.request, index, &raw mut tensor)
-        })?;
+        check(unsafe { ov_infer_request_get_output_tensor_by_index(self.request, index, &raw mut tensor) })?;
         Tensor::new(tensor)
     }
 }

@@ -1,8 +1,6 @@
 //! Shapes across the boundary.
 
-use openvino_sys::{
-    ov_dimension_t, ov_partial_shape_free, ov_partial_shape_t, ov_shape_free, ov_shape_t,
-};
+use openvino_sys::{ov_dimension_t, ov_partial_shape_free, ov_partial_shape_t, ov_shape_free, ov_shape_t};
 
 use super::Failure;
 use super::failure::check;
@@ -11,9 +9,7 @@ use super::failure::check;
 pub(super) fn dims_of(shape: &[usize]) -> Result<Vec<i64>, Failure> {
     shape
         .iter()
-        .map(|dim| {
-            i64::try_from(*dim).map_err(|_| Failure::new(format!("dimension {dim} is too large")))
-        })
+        .map(|dim| i64::try_from(*dim).map_err(|_| Failure::new(format!("dimension {dim} is too large"))))
         .collect()
 }
 
@@ -54,9 +50,7 @@ pub(super) unsafe fn take_shape(mut shape: ov_shape_t) -> Result<Vec<usize>, Fai
 ///
 /// # Safety
 /// `shape` was filled by OpenVINO and nobody frees it afterwards.
-pub(super) unsafe fn take_partial_shape(
-    mut shape: ov_partial_shape_t,
-) -> Option<Vec<Option<usize>>> {
+pub(super) unsafe fn take_partial_shape(mut shape: ov_partial_shape_t) -> Option<Vec<Option<usize>>> {
     let fixed_rank = shape.rank.min == shape.rank.max && shape.rank.min >= 0;
     let copy = fixed_rank.then(|| {
         if shape.rank.max == 0 || shape.dims.is_null() {
@@ -65,11 +59,7 @@ pub(super) unsafe fn take_partial_shape(
         // SAFETY: OpenVINO gives `rank` dimensions.
         unsafe { std::slice::from_raw_parts(shape.dims, shape.rank.max as usize) }
             .iter()
-            .map(|dim| {
-                (dim.min == dim.max)
-                    .then(|| usize::try_from(dim.max).ok())
-                    .flatten()
-            })
+            .map(|dim| (dim.min == dim.max).then(|| usize::try_from(dim.max).ok()).flatten())
             .collect()
     });
     // SAFETY: filled by OpenVINO by the caller's promise; not used again.
@@ -84,10 +74,7 @@ pub(super) fn partial_dims_of(shape: &[Option<usize>]) -> Result<Vec<ov_dimensio
         .map(|dim| match dim {
             None => Ok(ov_dimension_t { min: -1, max: -1 }),
             Some(size) => i64::try_from(*size)
-                .map(|size| ov_dimension_t {
-                    min: size,
-                    max: size,
-                })
+                .map(|size| ov_dimension_t { min: size, max: size })
                 .map_err(|_| Failure::new(format!("dimension {size} is too large"))),
         })
         .collect()

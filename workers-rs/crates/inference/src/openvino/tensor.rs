@@ -3,8 +3,8 @@
 use std::ptr;
 
 use openvino_sys::{
-    ov_shape_t, ov_tensor_data, ov_tensor_free, ov_tensor_get_byte_size, ov_tensor_get_shape,
-    ov_tensor_set_shape, ov_tensor_t,
+    ov_shape_t, ov_tensor_data, ov_tensor_free, ov_tensor_get_byte_size, ov_tensor_get_shape, ov_tensor_set_shape,
+    ov_tensor_t,
 };
 
 use super::Failure;
@@ -63,8 +63,7 @@ impl Tensor {
     /// When they do not fit: the caller has checked shapes before.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) {
         assert!(
-            at.checked_add(bytes.len())
-                .is_some_and(|end| end <= self.length),
+            at.checked_add(bytes.len()).is_some_and(|end| end <= self.length),
             "write beyond a tensor"
         );
         if !bytes.is_empty() {
@@ -87,8 +86,7 @@ impl Tensor {
     /// When there are not so many: the caller has checked shapes before.
     pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) {
         assert!(
-            at.checked_add(bytes.len())
-                .is_some_and(|end| end <= self.length),
+            at.checked_add(bytes.len()).is_some_and(|end| end <= self.length),
             "read beyond a tensor"
         );
         if !bytes.is_empty() {

@@ -45,18 +45,12 @@ pub fn frame_file(name: &str) -> Frame {
 }
 
 pub fn floats(name: &str, shape: &[usize], values: &[f32]) -> Frame {
-    let data: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     one(name, Dtype::F32, shape, &data)
 }
 
 pub fn longs(name: &str, shape: &[usize], values: &[i64]) -> Frame {
-    let data: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     one(name, Dtype::I64, shape, &data)
 }
 
@@ -103,9 +97,7 @@ pub fn assert_same(reply: &Bytes, golden: &Frame) {
     assert_eq!(reply.layout.tensors.len(), golden.layout.tensors.len());
     for wanted in golden.tensors() {
         let name = &wanted.info.name;
-        let is = reply
-            .tensor(name)
-            .unwrap_or_else(|| panic!("no tensor '{name}'"));
+        let is = reply.tensor(name).unwrap_or_else(|| panic!("no tensor '{name}'"));
         assert_eq!(is.info.shape, wanted.info.shape, "{name}");
         assert_eq!(is.info.dtype, wanted.info.dtype, "{name}");
         if is.info.dtype != Dtype::F32 {
@@ -122,18 +114,12 @@ pub fn assert_same(reply: &Bytes, golden: &Frame) {
 }
 
 pub fn numbers(data: &[u8]) -> impl Iterator<Item = f32> {
-    data.as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
+    data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
 /// Resident memory of this process in KiB.
 pub fn resident_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -128,10 +128,7 @@ macro_rules! sample {
                 work: &mut LineWork<$float>,
             ) -> Result<()> {
                 fill(spectrum, source);
-                plan.process_with_scratch(
-                    spectrum,
-                    sized(&mut work.scratch, plan.get_inplace_scratch_len()),
-                );
+                plan.process_with_scratch(spectrum, sized(&mut work.scratch, plan.get_inplace_scratch_len()));
                 Ok(())
             }
         }
@@ -152,11 +149,7 @@ pub fn transform<S: Sample>(
     spectra: &mut [Complex<S::Float>],
     context: &Context<'_>,
 ) -> Result<()> {
-    let Lines {
-        outer,
-        length,
-        inner,
-    } = lines;
+    let Lines { outer, length, inner } = lines;
     let size = |length| {
         let factors = [outer, length, inner];
         factors.into_iter().try_fold(1, usize::checked_mul)
@@ -178,25 +171,9 @@ pub fn transform<S: Sample>(
         let plan = S::plan(plans, spec.points);
         let mut pace = Pace { points: 0, context };
         if inner == 1 {
-            contiguous::<S>(
-                &plan,
-                input,
-                length,
-                spec,
-                spectra,
-                &mut plans.work,
-                &mut pace,
-            )?;
+            contiguous::<S>(&plan, input, length, spec, spectra, &mut plans.work, &mut pace)?;
         } else {
-            strided::<S>(
-                &plan,
-                input,
-                lines,
-                spec,
-                spectra,
-                &mut plans.work,
-                &mut pace,
-            )?;
+            strided::<S>(&plan, input, lines, spec, spectra, &mut plans.work, &mut pace)?;
         }
         scale(spectra, spec);
         Ok(())
@@ -212,18 +189,10 @@ fn contiguous<S: Sample>(
     work: &mut Work<S::Float>,
     pace: &mut Pace<'_>,
 ) -> Result<()> {
-    let (line, kept) = (
-        length * size_of::<S>(),
-        length.min(spec.points) * size_of::<S>(),
-    );
+    let (line, kept) = (length * size_of::<S>(), length.min(spec.points) * size_of::<S>());
     for (index, spectrum) in spectra.chunks_exact_mut(spec.bins()).enumerate() {
         pace.step(spec.points)?;
-        S::line(
-            plan,
-            &input[index * line..][..kept],
-            spectrum,
-            &mut work.line,
-        )?;
+        S::line(plan, &input[index * line..][..kept], spectrum, &mut work.line)?;
     }
     Ok(())
 }
@@ -237,19 +206,10 @@ fn strided<S: Sample>(
     work: &mut Work<S::Float>,
     pace: &mut Pace<'_>,
 ) -> Result<()> {
-    let Lines {
-        outer,
-        length,
-        inner,
-    } = lines;
+    let Lines { outer, length, inner } = lines;
     let (size, bins, kept) = (size_of::<S>(), spec.bins(), length.min(spec.points));
-    let block = (POINTS_PER_CHECK / spec.points)
-        .clamp(1, BLOCK_LINES)
-        .min(inner);
-    let gathered = sized(
-        &mut work.gathered,
-        block * kept * (size / size_of::<S::Float>()),
-    );
+    let block = (POINTS_PER_CHECK / spec.points).clamp(1, BLOCK_LINES).min(inner);
+    let gathered = sized(&mut work.gathered, block * kept * (size / size_of::<S::Float>()));
     let gathered: &mut [S] = bytemuck::cast_slice_mut(gathered);
     let transformed = sized(&mut work.spectra, block * bins);
     for slab in 0..outer {
@@ -257,20 +217,14 @@ fn strided<S: Sample>(
             pace.step(block * spec.points)?;
             let width = block.min(inner - first);
             for sample in 0..kept {
-                let row =
-                    &input[((slab * length + sample) * inner + first) * size..][..width * size];
+                let row = &input[((slab * length + sample) * inner + first) * size..][..width * size];
                 for (column, bytes) in row.chunks_exact(size).enumerate() {
                     gathered[column * kept + sample] = bytemuck::pod_read_unaligned(bytes);
                 }
             }
             for column in 0..width {
                 let source = bytemuck::cast_slice(&gathered[column * kept..][..kept]);
-                S::line(
-                    plan,
-                    source,
-                    &mut transformed[column * bins..][..bins],
-                    &mut work.line,
-                )?;
+                S::line(plan, source, &mut transformed[column * bins..][..bins], &mut work.line)?;
             }
             for bin in 0..bins {
                 let row = &mut spectra[(slab * bins + bin) * inner + first..][..width];

@@ -40,11 +40,7 @@ impl<T> HeaderCache<T> {
     ///
     /// # Errors
     /// Those of `make`; a failure is not remembered.
-    pub fn get_or_make(
-        &mut self,
-        header: &[u8],
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<Arc<T>> {
+    pub fn get_or_make(&mut self, header: &[u8], make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         if let Some(known) = self.young.get(header) {
             return Ok(Arc::clone(known));
         }

@@ -20,9 +20,7 @@ pub(super) fn object(text: &str) -> Result<Map<String, Value>> {
             ErrorKind::InvalidParameter,
             "a parameter is not finite; allowed: finite numbers",
         )),
-        Err(error) => Err(invalid(format!(
-            "frame metadata 'params' is not JSON: {error}"
-        ))),
+        Err(error) => Err(invalid(format!("frame metadata 'params' is not JSON: {error}"))),
     }
 }
 
@@ -52,9 +50,7 @@ fn replace_outside_strings(text: &str) -> String {
         // An escaped quote does not end the string: take the backslash together with what follows it.
         let escaped = in_string && character == '\\';
         let taken = if escaped {
-            rest.char_indices()
-                .nth(2)
-                .map_or(rest.len(), |(index, _)| index)
+            rest.char_indices().nth(2).map_or(rest.len(), |(index, _)| index)
         } else {
             character.len_utf8()
         };

@@ -197,8 +197,6 @@ fn invalid(message: impl Into<String>) -> Error {
 /// The bytes of a tensor. Multiplied from the left with a check each time, so that every language refuses the same.
 fn byte_length(shape: &[usize], element: usize) -> Option<usize> {
     shape.iter().try_fold(element, |bytes, dimension| {
-        bytes
-            .checked_mul(*dimension)
-            .filter(|bytes| *bytes <= MAX_SIZE)
+        bytes.checked_mul(*dimension).filter(|bytes| *bytes <= MAX_SIZE)
     })
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    COMPLEX, Layout, MAX_DATA, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
-    PREFIX, TensorInfo, byte_length, invalid, json,
+    COMPLEX, Layout, MAX_DATA, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS, PREFIX, TensorInfo,
+    byte_length, invalid, json,
 };
 use crate::header::shortened;
 use crate::{Dtype, Result};
@@ -15,8 +15,8 @@ pub(super) fn layout(header: &[u8]) -> Result<Layout> {
     if header.first() != Some(&b'{') {
         return Err(invalid("frame header does not start with '{'"));
     }
-    let Header { entries, metadata } = serde_json::from_slice(header)
-        .map_err(|error| invalid(format!("frame header: {error}")))?;
+    let Header { entries, metadata } =
+        serde_json::from_slice(header).map_err(|error| invalid(format!("frame header: {error}")))?;
     let data_start = PREFIX + header.len();
     let total = data_start + tiled_length(&entries)?;
     let mut tensors = entries
@@ -37,16 +37,15 @@ pub(super) fn layout(header: &[u8]) -> Result<Layout> {
 
 /// The bytes that the tensors fill, without holes and overlaps, in whatever order the header lists them.
 fn tiled_length(entries: &[Entry]) -> Result<usize> {
-    let mut ranges: Vec<_> = entries
-        .iter()
-        .map(|entry| (entry.start, entry.end))
-        .collect();
+    let mut ranges: Vec<_> = entries.iter().map(|entry| (entry.start, entry.end)).collect();
     ranges.sort_unstable();
     ranges.into_iter().try_fold(0, |filled, (start, end)| {
         if start == filled && (start..=MAX_DATA).contains(&end) {
             return Ok(end);
         }
-        Err(invalid(format!("tensor bytes {start}..{end} do not continue at {filled}: holes and overlaps are not allowed")))
+        Err(invalid(format!(
+            "tensor bytes {start}..{end} do not continue at {filled}: holes and overlaps are not allowed"
+        )))
     })
 }
 
@@ -59,9 +58,9 @@ fn mark_complex(tensors: &mut [TensorInfo], text: Option<&str>) -> Result<()> {
     })?;
     for name in names {
         // A name listed twice is found as C128 the second time, and refused like any other type.
-        let info = tensors.iter_mut().find(|info| {
-            info.name == name && info.dtype == Dtype::F64 && info.shape.last() == Some(&2)
-        });
+        let info = tensors
+            .iter_mut()
+            .find(|info| info.name == name && info.dtype == Dtype::F64 && info.shape.last() == Some(&2));
         let Some(info) = info else {
             let name = shortened(&name);
             return Err(invalid(format!(
@@ -124,9 +123,7 @@ struct Header {
 macro_rules! read_object {
     ($type:ty, $expecting:literal, |$access:ident| $body:expr) => {
         impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(
-                deserializer: D,
-            ) -> std::result::Result<Self, D::Error> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
                 struct Read;
                 impl<'de> Visitor<'de> for Read {
                     type Value = $type;
@@ -135,10 +132,7 @@ macro_rules! read_object {
                         formatter.write_str($expecting)
                     }
 
-                    fn visit_map<A: MapAccess<'de>>(
-                        self,
-                        mut $access: A,
-                    ) -> std::result::Result<$type, A::Error> {
+                    fn visit_map<A: MapAccess<'de>>(self, mut $access: A) -> std::result::Result<$type, A::Error> {
                         $body
                     }
                 }
@@ -222,50 +216,41 @@ struct Place {
     end: usize,
 }
 
-read_object!(
-    Place,
-    "an object with dtype, shape and data_offsets",
-    |access| {
-        let (mut dtype, mut shape, mut offsets) = (None, None, None);
-        while let Some(key) = access.next_key::<String>()? {
-            let repeated = match key.as_str() {
-                "dtype" => {
-                    let word: String = access.next_value()?;
-                    // C128 is ours, not safetensors': it is named in the metadata, never here.
-                    let found = Dtype::parse(&word).filter(|dtype| dtype.stored() == dtype.name());
-                    let found = found.ok_or_else(|| {
-                        A::Error::custom(format_args!("unknown dtype '{}'", shortened(&word)))
-                    })?;
-                    dtype.replace(found).is_some()
-                }
-                "shape" => shape.replace(access.next_value::<Shape>()?).is_some(),
-                "data_offsets" => offsets
-                    .replace(access.next_value::<[usize; 2]>()?)
-                    .is_some(),
-                _ => {
-                    return Err(A::Error::custom(format_args!(
-                        "unknown key '{}' of a tensor",
-                        shortened(&key)
-                    )));
-                }
-            };
-            if repeated {
+read_object!(Place, "an object with dtype, shape and data_offsets", |access| {
+    let (mut dtype, mut shape, mut offsets) = (None, None, None);
+    while let Some(key) = access.next_key::<String>()? {
+        let repeated = match key.as_str() {
+            "dtype" => {
+                let word: String = access.next_value()?;
+                // C128 is ours, not safetensors': it is named in the metadata, never here.
+                let found = Dtype::parse(&word).filter(|dtype| dtype.stored() == dtype.name());
+                let found =
+                    found.ok_or_else(|| A::Error::custom(format_args!("unknown dtype '{}'", shortened(&word))))?;
+                dtype.replace(found).is_some()
+            }
+            "shape" => shape.replace(access.next_value::<Shape>()?).is_some(),
+            "data_offsets" => offsets.replace(access.next_value::<[usize; 2]>()?).is_some(),
+            _ => {
                 return Err(A::Error::custom(format_args!(
-                    "duplicate key '{key}' of a tensor"
+                    "unknown key '{}' of a tensor",
+                    shortened(&key)
                 )));
             }
+        };
+        if repeated {
+            return Err(A::Error::custom(format_args!("duplicate key '{key}' of a tensor")));
         }
-        let missing = |key| A::Error::custom(format_args!("a tensor has no '{key}'"));
-        let [start, end] = offsets.ok_or_else(|| missing("data_offsets"))?;
-        let Shape(shape) = shape.ok_or_else(|| missing("shape"))?;
-        Ok(Place {
-            dtype: dtype.ok_or_else(|| missing("dtype"))?,
-            shape,
-            start,
-            end,
-        })
     }
-);
+    let missing = |key| A::Error::custom(format_args!("a tensor has no '{key}'"));
+    let [start, end] = offsets.ok_or_else(|| missing("data_offsets"))?;
+    let Shape(shape) = shape.ok_or_else(|| missing("shape"))?;
+    Ok(Place {
+        dtype: dtype.ok_or_else(|| missing("dtype"))?,
+        shape,
+        start,
+        end,
+    })
+});
 
 /// A shape, read no further than it may go.
 struct Shape(Vec<usize>);
@@ -280,10 +265,7 @@ impl<'de> Deserialize<'de> for Shape {
                 formatter.write_str("an array of whole numbers")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(
-                self,
-                mut access: A,
-            ) -> std::result::Result<Shape, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> std::result::Result<Shape, A::Error> {
                 let mut dimensions = Vec::new();
                 while let Some(dimension) = access.next_element()? {
                     if dimensions.len() == MAX_DIMENSIONS {

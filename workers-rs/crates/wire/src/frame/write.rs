@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS,
-    METADATA, PARAMS, PREFIX, Tensor, TensorInfo, byte_length, invalid,
+    ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
+    PREFIX, Tensor, TensorInfo, byte_length, invalid,
 };
 use crate::{Dtype, Error, ErrorKind, Result};
 
@@ -29,9 +29,7 @@ pub struct Output<'a> {
 impl<'a> From<&Tensor<'a>> for Output<'a> {
     /// A tensor of one frame, to be written into another.
     fn from(tensor: &Tensor<'a>) -> Self {
-        let TensorInfo {
-            name, dtype, shape, ..
-        } = tensor.info;
+        let TensorInfo { name, dtype, shape, .. } = tensor.info;
         Self {
             name,
             dtype: *dtype,
@@ -47,9 +45,7 @@ impl<'a> From<&Tensor<'a>> for Output<'a> {
 /// As [`allocate`]; `invalid_frame` also when a tensor's bytes are not as many as its type and shape need.
 pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Bytes> {
     let spec = |index: usize| {
-        let Output {
-            name, dtype, shape, ..
-        } = tensors[index];
+        let Output { name, dtype, shape, .. } = tensors[index];
         (name, dtype, shape)
     };
     let plan = Plan::new(tensors.len(), spec, params)?;
@@ -81,10 +77,7 @@ pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Byt
 /// # Errors
 /// `invalid_frame` when a limit is exceeded or a name is empty, too long, reserved or given twice;
 /// `payload_too_large` when there is no memory for it.
-pub fn allocate(
-    specs: &[Spec<'_>],
-    params: &Map<String, Value>,
-) -> Result<(Vec<u8>, Vec<Range<usize>>)> {
+pub fn allocate(specs: &[Spec<'_>], params: &Map<String, Value>) -> Result<(Vec<u8>, Vec<Range<usize>>)> {
     let Plan {
         mut header,
         ranges,
@@ -109,11 +102,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new<'a>(
-        count: usize,
-        spec: impl Fn(usize) -> Spec<'a>,
-        params: &Map<String, Value>,
-    ) -> Result<Self> {
+    fn new<'a>(count: usize, spec: impl Fn(usize) -> Spec<'a>, params: &Map<String, Value>) -> Result<Self> {
         if count > MAX_TENSORS {
             return Err(invalid(format!(
                 "frame has {count} tensors; allowed: at most {MAX_TENSORS}"
@@ -133,12 +122,9 @@ impl Plan {
             if (0..index).any(|other| spec(other).0 == name) {
                 return Err(invalid(format!("tensor name '{name}' is given twice")));
             }
-            let end =
-                byte_length(shape, dtype.size()).and_then(|bytes| data_length.checked_add(bytes));
+            let end = byte_length(shape, dtype.size()).and_then(|bytes| data_length.checked_add(bytes));
             let end = end.filter(|end| *end <= MAX_DATA);
-            let end = end.ok_or_else(|| {
-                invalid(format!("tensor '{name}' {shape:?} is larger than memory"))
-            })?;
+            let end = end.ok_or_else(|| invalid(format!("tensor '{name}' {shape:?} is larger than memory")))?;
             ranges[index] = data_length..end;
             data_length = end;
             estimate += 96 + 2 * name.len() + 21 * shape.len();
@@ -179,9 +165,7 @@ fn check(name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
     }
     let stored = shape.len() + usize::from(dtype == Dtype::C128);
     if stored > MAX_DIMENSIONS {
-        let message = format!(
-            "tensor '{name}' is stored with {stored} dimensions; allowed: at most {MAX_DIMENSIONS}"
-        );
+        let message = format!("tensor '{name}' is stored with {stored} dimensions; allowed: at most {MAX_DIMENSIONS}");
         return Err(invalid(message));
     }
     Ok(())
@@ -238,10 +222,7 @@ fn write_metadata(out: &mut Vec<u8>, params: &Map<String, Value>, complex: &str)
     if !params.is_empty() {
         write_json(out, PARAMS)?;
         out.push(b':');
-        write_json(
-            out,
-            &serde_json::to_string(params).map_err(|error| unwritable(&error))?,
-        )?;
+        write_json(out, &serde_json::to_string(params).map_err(|error| unwritable(&error))?)?;
     }
     if !complex.is_empty() {
         separate(out);

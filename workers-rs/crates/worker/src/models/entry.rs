@@ -60,8 +60,8 @@ impl Entry {
     /// # Errors
     /// The text of what is wrong.
     pub(crate) fn parse(key: &str, value: &[u8]) -> Result<Self, String> {
-        let entry: Self = serde_json::from_slice(value)
-            .map_err(|error| format!("registry entry '{key}' cannot be read: {error}"))?;
+        let entry: Self =
+            serde_json::from_slice(value).map_err(|error| format!("registry entry '{key}' cannot be read: {error}"))?;
         match entry.problem(key) {
             Some(problem) => Err(format!("registry entry '{key}': {problem}")),
             None => Ok(entry),
@@ -88,10 +88,7 @@ impl Entry {
             return Some(format!("files are {names:?}; allowed: {wanted:?}"));
         }
         if !(1..=MAX_BATCH).contains(&self.max_batch) {
-            return Some(format!(
-                "max_batch is {}; allowed: 1 to {MAX_BATCH}",
-                self.max_batch
-            ));
+            return Some(format!("max_batch is {}; allowed: 1 to {MAX_BATCH}", self.max_batch));
         }
         self.files.iter().find_map(StoredFile::problem)
     }
@@ -101,9 +98,7 @@ impl StoredFile {
     fn problem(&self) -> Option<String> {
         // A name becomes a path: no separators, no `..`, nothing hidden.
         let mut bytes = self.name.bytes();
-        let first = bytes
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !first || !rest || self.name.len() > MAX_FILE_NAME {
             return Some(format!("file name '{}' is not allowed", self.name));
@@ -139,11 +134,7 @@ mod tests {
     fn a_good_entry_is_read() {
         let entry = Entry::parse("m.1", entry().to_string().as_bytes()).unwrap();
         assert_eq!(
-            (
-                entry.key().as_str(),
-                entry.max_queue_delay_us,
-                entry.devices
-            ),
+            (entry.key().as_str(), entry.max_queue_delay_us, entry.devices),
             ("m.1", 0, None)
         );
     }

@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,9 +34,7 @@ impl Files {
     /// # Errors
     /// `unavailable` when a file cannot be fetched, `internal` when it is not what the registry says.
     pub(crate) async fn fetch(&self, registry: &Registry, entry: &Entry) -> Result<PathBuf> {
-        let directory = self
-            .directory
-            .join(format!("{}-{}", entry.key(), digest(entry)));
+        let directory = self.directory.join(format!("{}-{}", entry.key(), digest(entry)));
         private(&self.directory)
             .and_then(|()| private(&directory))
             .map_err(|error| failed(&directory, &error))?;
@@ -67,10 +63,7 @@ fn digest(entry: &Entry) -> String {
 
 /// Makes a directory that only this user can enter; one that belongs to somebody else is refused.
 fn private(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let metadata = fs::metadata(path)?;
     let ours = fs::metadata("/proc/self").map_or(metadata.uid(), |process| process.uid());
     if metadata.uid() != ours {
@@ -87,8 +80,7 @@ fn private(path: &Path) -> io::Result<()> {
 
 fn matches(path: &Path, wanted: &StoredFile) -> bool {
     let hash = || -> io::Result<String> {
-        let (mut file, mut hash, mut buffer) =
-            (fs::File::open(path)?, Sha256::new(), vec![0; CHUNK]);
+        let (mut file, mut hash, mut buffer) = (fs::File::open(path)?, Sha256::new(), vec![0; CHUNK]);
         loop {
             match file.read(&mut buffer)? {
                 0 => return Ok(hex(&hash.finalize())),
@@ -104,8 +96,7 @@ fn matches(path: &Path, wanted: &StoredFile) -> bool {
 async fn download(object: impl AsyncRead + Unpin, wanted: &StoredFile, path: &Path) -> Result<()> {
     let partial = path.with_file_name(format!(".{}.{}", wanted.name, nuid::next()));
     let result = receive(object, wanted, &partial).await;
-    let result =
-        result.and_then(|()| fs::rename(&partial, path).map_err(|error| failed(path, &error)));
+    let result = result.and_then(|()| fs::rename(&partial, path).map_err(|error| failed(path, &error)));
     if result.is_err() {
         // It may not even exist; what matters was said already.
         drop(fs::remove_file(&partial));
@@ -113,11 +104,7 @@ async fn download(object: impl AsyncRead + Unpin, wanted: &StoredFile, path: &Pa
     result
 }
 
-async fn receive(
-    mut object: impl AsyncRead + Unpin,
-    wanted: &StoredFile,
-    path: &Path,
-) -> Result<()> {
+async fn receive(mut object: impl AsyncRead + Unpin, wanted: &StoredFile, path: &Path) -> Result<()> {
     let file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -133,8 +120,7 @@ async fn receive(
     };
     loop {
         let count = tokio::time::timeout(SILENCE, object.read(&mut buffer)).await;
-        let count =
-            count.map_err(|_| unavailable(format!("nothing came for {} s", SILENCE.as_secs())))?;
+        let count = count.map_err(|_| unavailable(format!("nothing came for {} s", SILENCE.as_secs())))?;
         match count.map_err(|error| unavailable(error.to_string()))? {
             0 => break,
             count => {
@@ -143,8 +129,7 @@ async fn receive(
                     break;
                 }
                 hash.update(&buffer[..count]);
-                file.write_all(&buffer[..count])
-                    .map_err(|error| failed(path, &error))?;
+                file.write_all(&buffer[..count]).map_err(|error| failed(path, &error))?;
             }
         }
     }
@@ -162,10 +147,7 @@ async fn receive(
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("{}: {error}", path.display()),
-    )
+    Error::new(ErrorKind::Unavailable, format!("{}: {error}", path.display()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -200,20 +182,11 @@ mod tests {
             let error = download(wrong, &wanted(b"model"), &path).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Internal);
         }
-        assert_eq!(
-            fs::read_dir(&directory).unwrap().count(),
-            0,
-            "nothing partial stays"
-        );
-        download(&b"model"[..], &wanted(b"model"), &path)
-            .await
-            .unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "nothing partial stays");
+        download(&b"model"[..], &wanted(b"model"), &path).await.unwrap();
         assert!(matches(&path, &wanted(b"model")));
         fs::write(&path, "moden").unwrap();
-        assert!(
-            !matches(&path, &wanted(b"model")),
-            "a file that was changed is noticed"
-        );
+        assert!(!matches(&path, &wanted(b"model")), "a file that was changed is noticed");
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -148,13 +148,8 @@ impl Models {
 
     /// Makes what is served agree with what is registered.
     async fn settle(&mut self, name: &str) {
-        let versions = self
-            .registered
-            .get(name)
-            .filter(|versions| !versions.is_empty());
-        let still_there = |entry: &Entry| {
-            versions.is_some_and(|versions| versions.get(&entry.version) == Some(entry))
-        };
+        let versions = self.registered.get(name).filter(|versions| !versions.is_empty());
+        let still_there = |entry: &Entry| versions.is_some_and(|versions| versions.get(&entry.version) == Some(entry));
         self.registry
             .withdraw(|entry| entry.name == name && !still_there(entry))
             .await;
@@ -193,28 +188,21 @@ impl Models {
                     .await;
             }
             Err(error) => {
-                self.say(&entry, "failed", Some(error.message), json!({}))
-                    .await;
+                self.say(&entry, "failed", Some(error.message), json!({})).await;
                 self.failed.insert(entry.name.clone(), entry);
             }
         }
     }
 
     /// Lets requests reach a loaded model; gives what the status tells about it.
-    async fn serve(
-        &mut self,
-        entry: &Entry,
-        loaded: network::Loaded,
-    ) -> npufleet_wire::Result<Value> {
+    async fn serve(&mut self, entry: &Entry, loaded: network::Loaded) -> npufleet_wire::Result<Value> {
         let network::Loaded { engine, details } = loaded;
         if let Some(served) = self.served.get_mut(&entry.name) {
             served.endpoint.swap(engine);
             served.entry = entry.clone();
             return Ok(details);
         }
-        let refused = |reason: String| {
-            npufleet_wire::Error::new(npufleet_wire::ErrorKind::Unavailable, reason)
-        };
+        let refused = |reason: String| npufleet_wire::Error::new(npufleet_wire::ErrorKind::Unavailable, reason);
         let endpoint = Endpoint::new(&self.core.prefix, OPERATION, Some(&entry.name), engine)
             .ok_or_else(|| refused("the contract knows no models".to_owned()))?;
         let endpoint = Arc::new(endpoint);

@@ -44,9 +44,8 @@ impl Loader {
     /// The devices of this machine; loads the library.
     pub(crate) async fn devices(&self) -> Value {
         let library = self.library.clone();
-        let devices = tokio::task::spawn_blocking(move || {
-            Ok(devices_json(&Runtime::load(library.as_deref())?.devices()))
-        });
+        let devices =
+            tokio::task::spawn_blocking(move || Ok(devices_json(&Runtime::load(library.as_deref())?.devices())));
         let devices: Result<Value> = devices.await.unwrap_or_else(|error| Err(defect(&error)));
         devices.unwrap_or_else(|error| without_library(&error.message))
     }
@@ -64,10 +63,7 @@ impl Loader {
         if let Some(devices) = &entry.devices {
             options.devices.clone_from(devices);
         }
-        let compiled = tokio::task::spawn_blocking(move || {
-            Runtime::load(library.as_deref())?.compile(&options)
-        })
-        .await;
+        let compiled = tokio::task::spawn_blocking(move || Runtime::load(library.as_deref())?.compile(&options)).await;
         let model = compiled.unwrap_or_else(|error| Err(defect(&error)))?;
         let details = json!({
             "device": kind_of(model.device()),

@@ -63,15 +63,9 @@ impl Registry {
     pub(crate) async fn watch(&self) -> std::result::Result<Watch, String> {
         let open = async {
             let store = self.bucket(MODELS).await?;
-            let entries = store
-                .watch_with_history(">")
-                .await
-                .map_err(|error| error.to_string())?;
+            let entries = store.watch_with_history(">").await.map_err(|error| error.to_string())?;
             let keys = store.keys().await.map_err(|error| error.to_string())?;
-            let keys = keys
-                .try_collect()
-                .await
-                .map_err(|error| error.to_string())?;
+            let keys = keys.try_collect().await.map_err(|error| error.to_string())?;
             Ok(Watch { keys, entries })
         };
         let watch = timeout(PATIENCE, open)
@@ -112,9 +106,7 @@ impl Registry {
     /// Writes what this worker says about a model.
     pub(crate) async fn say(&self, entry: &Entry, status: Value) {
         let key = format!("{}.{}", entry.key(), self.worker);
-        self.said
-            .lock()
-            .insert(key.clone(), (entry.clone(), status.clone()));
+        self.said.lock().insert(key.clone(), (entry.clone(), status.clone()));
         self.write(&key, Some(status)).await;
     }
 
@@ -199,9 +191,6 @@ impl Watch {
 impl From<kv::Entry> for Change {
     fn from(entry: kv::Entry) -> Self {
         let value = (entry.operation == Operation::Put).then_some(entry.value);
-        Self {
-            key: entry.key,
-            value,
-        }
+        Self { key: entry.key, value }
     }
 }

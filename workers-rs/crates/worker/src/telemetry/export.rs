@@ -7,9 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _,
-};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _};
 
 use super::file::FileExporter;
 use crate::events::log;
@@ -19,34 +17,24 @@ const DELAY: Duration = Duration::from_millis(500);
 const SERVICE: &str = "npufleet-worker-rust";
 
 /// The processor that the environment asks for; none when tracing is switched off.
-pub(super) fn processor(
-    worker: &str,
-    count: &Arc<AtomicU64>,
-) -> Result<Option<BatchSpanProcessor>, String> {
+pub(super) fn processor(worker: &str, count: &Arc<AtomicU64>) -> Result<Option<BatchSpanProcessor>, String> {
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
-    let endpoint = [
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    ]
-    .into_iter()
-    .find_map(variable);
+    let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .into_iter()
+        .find_map(variable);
     let default = if endpoint.is_some() { "otlp" } else { "file" };
     let choice = variable("OTEL_TRACES_EXPORTER");
     let mut processor = match choice.as_deref().unwrap_or(default) {
         "none" => return Ok(None),
         "otlp" => {
-            let exporter = opentelemetry_otlp::SpanExporter::builder()
-                .with_http()
-                .build();
+            let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build();
             build(exporter.map_err(|error| error.to_string())?, count)
         }
         "file" => build(FileExporter::open(&service())?, count),
         other => {
-            return Err(format!(
-                "OTEL_TRACES_EXPORTER is '{other}'; allowed: otlp, file, none"
-            ));
+            return Err(format!("OTEL_TRACES_EXPORTER is '{other}'; allowed: otlp, file, none"));
         }
     };
     processor.set_resource(&resource(worker));

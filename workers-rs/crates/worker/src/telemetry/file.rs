@@ -45,8 +45,7 @@ impl std::fmt::Debug for ResourceAttributes {
 impl FileExporter {
     /// Makes the directory; the file appears with the first span.
     pub(super) fn open(service: &str) -> Result<Self, String> {
-        let directory = directory()
-            .ok_or("no directory for traces: neither NPUFLEET_TRACE_DIR nor HOME is set")?;
+        let directory = directory().ok_or("no directory for traces: neither NPUFLEET_TRACE_DIR nor HOME is set")?;
         Self::in_directory(&directory, service)
     }
 
@@ -101,9 +100,7 @@ impl SpanExporter for FileExporter {
         let data = TracesData {
             resource_spans: group_spans_by_resource_and_scope(batch, &self.resource.0),
         };
-        let fail = |reason: String| {
-            OTelSdkError::InternalFailure(format!("{}: {reason}", self.path.display()))
-        };
+        let fail = |reason: String| OTelSdkError::InternalFailure(format!("{}: {reason}", self.path.display()));
         let mut line = serde_json::to_vec(&data).map_err(|error| fail(error.to_string()))?;
         line.push(b'\n');
         self.write(&line).map_err(|error| fail(error.to_string()))
@@ -115,15 +112,11 @@ impl SpanExporter for FileExporter {
 }
 
 fn directory() -> Option<PathBuf> {
-    variable("NPUFLEET_TRACE_DIR")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let state = variable("XDG_STATE_HOME").map(PathBuf::from);
-            let state = state.or_else(|| {
-                variable("HOME").map(|home| PathBuf::from(home).join(".local/state"))
-            })?;
-            Some(state.join("npufleet/traces"))
-        })
+    variable("NPUFLEET_TRACE_DIR").map(PathBuf::from).or_else(|| {
+        let state = variable("XDG_STATE_HOME").map(PathBuf::from);
+        let state = state.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+        Some(state.join("npufleet/traces"))
+    })
 }
 
 #[cfg(test)]

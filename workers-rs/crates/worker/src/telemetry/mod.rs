@@ -19,8 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{Link, SpanContext, SpanId, Status, TraceFlags};
 use opentelemetry_sdk::trace::{
-    BatchSpanProcessor, IdGenerator as _, RandomIdGenerator, SpanData, SpanLinks,
-    SpanProcessor as _,
+    BatchSpanProcessor, IdGenerator as _, RandomIdGenerator, SpanData, SpanLinks, SpanProcessor as _,
 };
 
 use crate::events::log;
@@ -70,9 +69,7 @@ impl Telemetry {
         };
         let id = RandomIdGenerator::default().new_span_id();
         let mut links = SpanLinks::default();
-        links
-            .links
-            .extend(stage.links.into_iter().map(Link::with_context));
+        links.links.extend(stage.links.into_iter().map(Link::with_context));
         self.offered.fetch_add(1, Relaxed);
         processor.on_end(SpanData {
             span_context: trace.context(id),
@@ -99,10 +96,7 @@ impl Telemetry {
         if let Err(error) = processor.shutdown() {
             log(format_args!("cannot export the last spans: {error}"));
         }
-        let dropped = self
-            .offered
-            .load(Relaxed)
-            .saturating_sub(self.exported.load(Relaxed));
+        let dropped = self.offered.load(Relaxed).saturating_sub(self.exported.load(Relaxed));
         if dropped > 0 {
             log(format_args!("{dropped} spans were dropped"));
         }

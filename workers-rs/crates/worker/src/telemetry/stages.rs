@@ -119,10 +119,7 @@ impl Telemetry {
         let mut gather = Stage::new("batch", taken, start)
             .count("npufleet.batch.rows", batch.rows)
             .count("npufleet.batch.members", batch.members);
-        let others = batch
-            .sampled
-            .iter()
-            .filter(|other| other.span_id() != trace.parent);
+        let others = batch.sampled.iter().filter(|other| other.span_id() != trace.parent);
         gather.links = others.cloned().collect();
         self.record(trace, gather);
 
@@ -139,12 +136,7 @@ impl Telemetry {
     }
 
     /// The answer was sent.
-    pub(crate) fn replied(
-        &self,
-        request: &Request,
-        start: Instant,
-        error: Option<&npufleet_wire::Error>,
-    ) {
+    pub(crate) fn replied(&self, request: &Request, start: Instant, error: Option<&npufleet_wire::Error>) {
         let Some(trace) = &request.trace else { return };
         let mut stage = Stage::new("reply", start, Instant::now())
             .kind(SpanKind::Producer)

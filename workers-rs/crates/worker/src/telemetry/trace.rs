@@ -22,17 +22,10 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Reads `traceparent`; nothing when it is malformed or not sampled, which is no error of the request.
-    pub(crate) fn parse(
-        traceparent: &str,
-        tracestate: Option<&str>,
-        now: &Now,
-    ) -> Option<Box<Self>> {
+    pub(crate) fn parse(traceparent: &str, tracestate: Option<&str>, now: &Now) -> Option<Box<Self>> {
         let bytes = traceparent.as_bytes();
         // 00-<32 hex>-<16 hex>-<2 hex>; a later version may append fields.
-        if !traceparent.is_ascii()
-            || bytes.len() < 55
-            || [bytes[2], bytes[35], bytes[52]] != *b"---"
-        {
+        if !traceparent.is_ascii() || bytes.len() < 55 || [bytes[2], bytes[35], bytes[52]] != *b"---" {
             return None;
         }
         let (first_version, longer) = (&bytes[..2] == b"00", bytes.len() > 55);
@@ -62,13 +55,7 @@ impl Trace {
 
     /// The caller's span, for links.
     pub(crate) fn parent_context(&self) -> SpanContext {
-        SpanContext::new(
-            self.id,
-            self.parent,
-            TraceFlags::SAMPLED,
-            true,
-            self.state.clone(),
-        )
+        SpanContext::new(self.id, self.parent, TraceFlags::SAMPLED, true, self.state.clone())
     }
 
     /// A moment on the wall clock.

@@ -1,11 +1,6 @@
 //! A real broker on a free port, a worker process, and calls as any NATS client makes them.
 
-#![allow(
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "each test program uses its part"
-)]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program uses its part")]
 
 pub mod registry;
 
@@ -61,10 +56,7 @@ impl Broker {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut port, mut line) = (None, String::new());
         while log.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, address)) = line
-                .trim()
-                .split_once("Listening for client connections on ")
-            {
+            if let Some((_, address)) = line.trim().split_once("Listening for client connections on ") {
                 port = address.rsplit_once(':').map(|(_, port)| port.to_owned());
             }
             if line.contains("Server is ready") {
@@ -100,11 +92,7 @@ fn server() -> PathBuf {
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ours = here.join("../../../.venv/bin/nats-server");
-    if ours.exists() {
-        ours
-    } else {
-        "nats-server".into()
-    }
+    if ours.exists() { ours } else { "nats-server".into() }
 }
 
 /// A worker process that is killed with its owner.
@@ -140,11 +128,7 @@ impl Worker {
                 let _ = sender.send(serde_json::from_str(&line).unwrap());
             }
         });
-        Self {
-            child,
-            events,
-            cache,
-        }
+        Self { child, events, cache }
     }
 
     /// Waits for the next event of a name.
@@ -162,10 +146,7 @@ impl Worker {
     }
 
     pub fn terminate(&self) {
-        let status = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
     }
 
@@ -184,10 +165,7 @@ impl Drop for Worker {
 
 /// A frame with one tensor `x` of doubles.
 pub fn doubles(values: &[f64], params: Value) -> Bytes {
-    let data: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let Value::Object(params) = params else {
         panic!("parameters are an object")
     };
@@ -233,20 +211,12 @@ pub async fn call(client: &Client, subject: &str, frame: Bytes) -> Message {
     call_with(client, subject, HeaderMap::new(), frame).await
 }
 
-pub async fn call_with(
-    client: &Client,
-    subject: &str,
-    headers: HeaderMap,
-    frame: Bytes,
-) -> Message {
+pub async fn call_with(client: &Client, subject: &str, headers: HeaderMap, frame: Bytes) -> Message {
     let request = async_nats::Request::new()
         .payload(frame)
         .headers(headers)
         .timeout(Some(PATIENCE));
-    client
-        .send_request(subject.to_owned(), request)
-        .await
-        .unwrap()
+    client.send_request(subject.to_owned(), request).await.unwrap()
 }
 
 /// A header of a message, empty when absent.
@@ -277,8 +247,5 @@ pub fn floats(message: &Message, name: &str) -> Vec<f32> {
 
 /// A header, empty when absent.
 pub fn text_of(headers: &HeaderMap, name: &str) -> String {
-    headers
-        .get(name)
-        .map(ToString::to_string)
-        .unwrap_or_default()
+    headers.get(name).map(ToString::to_string).unwrap_or_default()
 }

@@ -53,13 +53,8 @@ impl Registry {
             let extension = file.rsplit_once('.').unwrap().1;
             let (stored, sha256) = (format!("model.{extension}"), hex(&Sha256::digest(&content)));
             let object = format!("{name}/{version}/{stored}");
-            self.files
-                .put(object.as_str(), &mut content.as_slice())
-                .await
-                .unwrap();
-            rows.push(
-                json!({"name": stored, "object": object, "size": content.len(), "sha256": sha256}),
-            );
+            self.files.put(object.as_str(), &mut content.as_slice()).await.unwrap();
+            rows.push(json!({"name": stored, "object": object, "size": content.len(), "sha256": sha256}));
         }
         let format = if path(files[0]).extension() == Some("onnx".as_ref()) {
             "onnx"
@@ -82,20 +77,14 @@ impl Registry {
 
     /// What a worker says about a version; none when it says nothing.
     pub async fn said(&self, name: &str, version: u32, worker: &str) -> Option<Value> {
-        let value = self
-            .status
-            .get(format!("{name}.{version}.{worker}"))
-            .await
-            .unwrap();
+        let value = self.status.get(format!("{name}.{version}.{worker}")).await.unwrap();
         value.map(|value| serde_json::from_slice(&value).unwrap())
     }
 
     /// Waits until a worker says nothing about a version any more.
     pub async fn withdrawn(&self, name: &str, version: u32, worker: &str) {
         let gone = async { while self.said(name, version, worker).await.is_some() {} };
-        tokio::time::timeout(Duration::from_secs(30), gone)
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
     }
 }
 
