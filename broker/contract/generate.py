@@ -16,15 +16,15 @@ from typing import Any
 
 import frames_source
 import names_source
+import numbers_source
 import numpy as np
 import reference_source
 import typed_source
-import vectors_source
 from safetensors.numpy import load
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-NUMBERS = "operations.json"
+NUMBERS = "operations"
 DIFF_LINES = 12
 
 
@@ -36,7 +36,7 @@ def artifacts() -> dict[Path, str]:
         "frames.json": {"valid": frames_source.valid(), "invalid": frames_source.invalid()},
         "subjects.json": names_source.subjects(),
         "claims.json": names_source.claims(),
-        NUMBERS: vectors_source.operations(),
+        **{f"{NUMBERS}/{name}.json": {"cases": cases} for name, cases in numbers_source.operations().items()},
     }
     package = ROOT / "sdk-py" / "npufleet"
     return {
@@ -51,7 +51,7 @@ def is_fresh(path: Path, content: str) -> bool:
     if not path.exists():
         return False
     stored = path.read_text("utf-8")
-    if stored == content or path.name != NUMBERS:
+    if stored == content or path.parent.name != NUMBERS:
         return stored == content
     # SciPy rounds differently from version to version and from processor to processor.
     return _same_numbers(json.loads(stored), json.loads(content))

@@ -55,6 +55,7 @@ def _tensors(title: str, rows: Any) -> str:
     table = f"\n| {title.lower()} | dtypes | dimensions | meaning |\n|---|---|---|---|\n"
     for row in rows:
         rank = f"at least {row['minimum_rank']}" if row.get("minimum_rank") else "any"
+        rank += ", optional" if row.get("optional") else ""
         table += f"| `{row['name']}` | {', '.join(numpy_names(row['dtypes']))} | {rank} | {row['summary']} |\n"
     return table
 

@@ -8,7 +8,7 @@ from typing import Any
 Json = dict[str, Any]
 TIMEOUT_S = 30.0
 WIDTH = 112
-PYTHON = {"integer": "int", "number": "float", "string": "str", "boolean": "bool"}
+PYTHON = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "numbers": "float | Sequence[float]"}
 
 HEADER = '''"""One typed method per operation. Written by broker/contract/generate.py; edit the contract instead."""
 
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -46,7 +46,7 @@ def source(contract: Json) -> str:
 
 def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     inputs, outputs = row["inputs"], row["outputs"]
-    first = ["tensors: Mapping[str, ArrayLike]"] if inputs == "any" else [f"{i['name']}: ArrayLike" for i in inputs]
+    first = ["tensors: Mapping[str, ArrayLike]"] if inputs == "any" else list(map(_input, inputs))
     named = [_argument(parameter) for parameter in row.get("parameters", [])]
     lane = contract["lanes"]["default"]
     named += [f"timeout: float = {TIMEOUT_S}", f'lane: str = "{lane}"']
@@ -57,13 +57,8 @@ def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     if len(signature) > WIDTH:
         arguments = "".join(f"    {part},\n" for part in ["self", *first, "*", *named])
         signature = f"{prefix} {name}(\n{arguments}) -> {returns}:\n"
-    if inputs == "any":
-        tensors = "tensors"
-    elif len(inputs) == 1:
-        tensors = inputs[0]["name"]
-    else:
-        tensors = "{" + ", ".join(f'"{i["name"]}": {i["name"]}' for i in inputs) + "}"
-    lines = ["params: dict[str, Any] = {}"]
+    tensors, lines = _tensors(inputs)
+    lines.append("params: dict[str, Any] = {}")
     for parameter in row.get("parameters", []):
         absent = _literal(parameter.get("default"))
         test = "is not None" if absent == "None" else f"!= {absent}"
@@ -72,6 +67,24 @@ def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     lines.append(f"return ({call}).array" if single and is_async else f"return {call}{'.array' if single else ''}")
     body = _documentation(row, single) + "\n".join(lines) + "\n"
     return signature + textwrap.indent(body, "    ")
+
+
+def _input(tensor: Json) -> str:
+    return f"{tensor['name']}: ArrayLike{' | None = None' if tensor.get('optional') else ''}"
+
+
+def _tensors(inputs: Any) -> tuple[str, list[str]]:
+    """The expression that stands for a request's tensors, and the lines that make it."""
+    if inputs == "any":
+        return "tensors", []
+    if len(inputs) == 1:
+        return inputs[0]["name"], []
+    always = ", ".join(f'"{each["name"]}": {each["name"]}' for each in inputs if not each.get("optional"))
+    lines = [f"tensors: dict[str, ArrayLike] = {{{always}}}"]
+    for each in inputs:
+        if each.get("optional"):
+            lines += [f"if {each['name']} is not None:", f'    tensors["{each["name"]}"] = {each["name"]}']
+    return "tensors", lines
 
 
 def _argument(parameter: Json) -> str:
@@ -99,6 +112,7 @@ def _documentation(row: Json, single: bool) -> str:
     else:
         for tensor in row["inputs"]:
             rank = f", at least {tensor['minimum_rank']}-d" if tensor.get("minimum_rank") else ""
+            rank += ", optional" if tensor.get("optional") else ""
             item(f"`{tensor['name']}`", f"{', '.join(numpy_names(tensor['dtypes']))}{rank}. {tensor['summary']}")
     for parameter in row.get("parameters", []):
         item(f"`{parameter['name']}`", f"{described(parameter)}. {parameter['summary']}")
@@ -131,9 +145,13 @@ def call_text(name: str, row: Json) -> str:
     """How a program writes the call, without types and without what every call takes."""
     if row.get("model"):
         return f"{name}(model, inputs)"
-    first = "tensors" if row["inputs"] == "any" else ", ".join(tensor["name"] for tensor in row["inputs"])
+    first = "tensors" if row["inputs"] == "any" else ", ".join(map(_shown, row["inputs"]))
     named = [f"{p['name']}={_literal(p.get('default'))}" for p in row.get("parameters", [])]
     return f"{name}({', '.join([first, *named])})"
+
+
+def _shown(tensor: Json) -> str:
+    return f"{tensor['name']}=None" if tensor.get("optional") else str(tensor["name"])
 
 
 def numpy_names(words: list[str]) -> list[str]:
@@ -144,6 +162,8 @@ def described(parameter: Json) -> str:
     """A parameter's type, range, unit and default in words."""
     unit = f" {parameter['unit']}" if parameter.get("unit") else ""
     parts = [parameter["type"]]
+    if "maximum_length" in parameter:
+        parts[0] = f"1 to {parameter['maximum_length']} numbers"
     if parameter.get("choices"):
         parts.append("one of " + ", ".join(parameter["choices"]))
     elif "minimum" in parameter or "maximum" in parameter:

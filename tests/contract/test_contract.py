@@ -20,7 +20,8 @@ from npufleet.wire import claim, contract, frame, header, layout, subject
 from npufleet.wire.document import DOCUMENT
 from npufleet.wire.dtype import DTYPES
 from npufleet.wire.rules import RULES
-from tests.contract.vectors import CONTRACT, CONTRACT_DIRECTORY, load
+from tests.contract.vectors import CONTRACT, CONTRACT_DIRECTORY
+from tests.contract.vectors import operations as operations_vectors
 
 PACKAGE = Path(inspect.getfile(npufleet)).parent
 ROWS = CONTRACT["operations"]
@@ -122,7 +123,7 @@ def test_one_file_per_operation_in_both_languages() -> None:
 
 
 def test_every_operation_has_vectors() -> None:
-    vectors = load("operations")
+    vectors = operations_vectors()
     assert vectors.keys() == ROWS.keys() - OWN_METHOD
     for name, cases in vectors.items():
         assert {case["kind"] for case in cases} >= {None, "invalid_parameter"}, name

@@ -15,12 +15,13 @@ from npufleet.wire import frame
 from npufleet.wire.claim import Claim
 from npufleet.wire.dtype import DTYPES
 from npufleet.wire.subject import Subject
-from tests.contract.vectors import cases, check_answer, load
+from tests.contract import vectors
+from tests.contract.vectors import cases, check_answer
 
 OPERATIONS = [
-    pytest.param(operation, *case.values, id=f"{operation}: {case.id}")
-    for operation in load("operations")
-    for case in cases("operations", operation)
+    pytest.param(operation, case, id=f"{operation}: {case['name']}")
+    for operation, numbers in sorted(vectors.operations().items())
+    for case in numbers
 ]
 
 

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONTRACT_DIRECTORY = Path(__file__).resolve().parents[2] / "broker" / "contract"
+VECTORS = CONTRACT_DIRECTORY / "vectors"
 CONTRACT: dict[str, Any] = tomllib.loads((CONTRACT_DIRECTORY / "contract.toml").read_text("utf-8"))
 
 
 def load(name: str) -> dict[str, Any]:
-    return dict(json.loads((CONTRACT_DIRECTORY / "vectors" / f"{name}.json").read_text("utf-8")))
+    return dict(json.loads((VECTORS / f"{name}.json").read_text("utf-8")))
+
+
+def operations() -> dict[str, list[dict[str, Any]]]:
+    """The golden numbers of every operation by its name."""
+    return {path.stem: load(f"operations/{path.stem}")["cases"] for path in (VECTORS / "operations").glob("*.json")}
 
 
 def cases(name: str, group: str, key: str = "name") -> list[Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from npufleet.result import Result
     from npufleet.wire.contract import Operation, Parameter, TensorRow
 
-TYPES: Final[dict[str, Any]] = {"integer": int, "number": float, "boolean": bool, "string": str}
+TYPES: Final[dict[str, Any]] = {"integer": int, "number": float, "boolean": bool, "string": str, "numbers": list[float]}
 
 Inputs = Annotated[
     list[str] | None,
@@ -91,7 +91,7 @@ def command_of(row: Operation) -> Callable[..., None]:
 
     def command(*, connection: Connection, as_json: bool, lane: str | None, timeout: float, **given: Any) -> None:
         params = {parameter.name: given[f"param_{parameter.name}"] for parameter in options}
-        params = {name: value for name, value in params.items() if value is not None} | _pairs(given["params"])
+        params = {name: value for name, value in params.items() if value not in (None, [])} | _pairs(given["params"])
         _run(row, connection, given, params, timeout=timeout, lane=lane, as_json=as_json)
 
     shared = [

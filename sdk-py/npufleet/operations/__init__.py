@@ -17,20 +17,20 @@ from npufleet.errors import UnknownOperationError
 from npufleet.operations import echo, fft
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
-from npufleet.wire.rules import Scalar
+from npufleet.wire.rules.common import Params
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tensors = dict[str, "NDArray[Any]"]
-Execute = Callable[[Mapping[str, "NDArray[Any]"], Mapping[str, Scalar], Callable[[], bool]], Tensors]
+Execute = Callable[[Mapping[str, "NDArray[Any]"], Params, Callable[[], bool]], Tensors]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of this engine: `rows` counts a request's work for the statistics, `execute` does it."""
 
-    rows: Callable[[Mapping[str, NDArray[Any]], Mapping[str, Scalar]], int]
+    rows: Callable[[Mapping[str, NDArray[Any]], Params], int]
     execute: Execute
 
 
@@ -41,7 +41,7 @@ REGISTRY: Final[dict[str, Operation]] = {
 """Every operation of this engine by name."""
 
 
-def check(name: str, tensors: Mapping[str, NDArray[Any]], params: Mapping[str, object]) -> dict[str, Scalar]:
+def check(name: str, tensors: Mapping[str, NDArray[Any]], params: Mapping[str, object]) -> dict[str, Any]:
     """Check a request against the contract and return its parameters with defaults filled in.
 
     Raises `UnknownOperationError`, `InvalidParameterError` or `InvalidShapeError`.

@@ -12,20 +12,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from npufleet.wire.rules import Scalar
+    from npufleet.wire.rules.common import Params
 
 POLL_S: Final = 0.005
 """How often a delay looks whether it is still wanted."""
 
 
-def rows(_tensors: Mapping[str, NDArray[Any]], _params: Mapping[str, Scalar]) -> int:
+def rows(_tensors: Mapping[str, NDArray[Any]], _params: Params) -> int:
     """Return 1: whatever it carries, an echo is one piece of work."""
     return 1
 
 
-def execute(
-    tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar], stop: Callable[[], bool]
-) -> dict[str, NDArray[Any]]:
+def execute(tensors: Mapping[str, NDArray[Any]], params: Params, stop: Callable[[], bool]) -> dict[str, NDArray[Any]]:
     """Return the tensors unchanged after `delay` seconds; raise `CallCancelledError` when `stop` ends the wait."""
     end = time.monotonic() + float(params["delay"])
     while (left := end - time.monotonic()) > 0:

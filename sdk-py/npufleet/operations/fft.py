@@ -10,19 +10,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from npufleet.wire.rules import Scalar
+    from npufleet.wire.rules.common import Params
 
 
-def rows(tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar]) -> int:
+def rows(tensors: Mapping[str, NDArray[Any]], params: Params) -> int:
     """Return the number of lines along the transformed axis."""
     shape = list(tensors["x"].shape)
     del shape[int(params["axis"])]
     return math.prod(shape)
 
 
-def execute(
-    tensors: Mapping[str, NDArray[Any]], params: Mapping[str, Scalar], _stop: Callable[[], bool]
-) -> dict[str, NDArray[Any]]:
+def execute(tensors: Mapping[str, NDArray[Any]], params: Params, _stop: Callable[[], bool]) -> dict[str, NDArray[Any]]:
     """Return spectrum `y` of samples `x`, transformed along `axis`.
 
     `y` is complex64 for float16, float32 and complex64 samples and complex128 otherwise, shaped as `x` but for the

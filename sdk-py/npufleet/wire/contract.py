@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
 from npufleet.wire.document import DOCUMENT
-from npufleet.wire.rules import RANK_LIMIT, RESULT_LIMIT, RULES, Scalar
+from npufleet.wire.rules import RULES
+from npufleet.wire.rules.common import RANK_LIMIT, RESULT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,6 @@ __all__ = [
     "VERSION",
     "Operation",
     "Parameter",
-    "Scalar",
     "TensorRow",
     "operation",
 ]
@@ -57,8 +57,9 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    default: Scalar | None = None
+    default: Any = None
     unit: str | None = None
+    maximum_length: int = 1
 
     @property
     def allowed(self) -> str:
@@ -69,13 +70,27 @@ class Parameter:
             return "true, false"
         if self.minimum is not None and self.maximum is not None:
             return f"{_text(self.minimum)} to {_text(self.maximum)}"
-        return f"any {self.type}"
+        return f"any {self.type.removesuffix('s')}"
 
-    def check(self, value: object) -> Scalar:
-        """Return `value` as a plain Python scalar of the row's type, or raise `InvalidParameterError`."""
-        plain = _plain(self.type, value)
+    def check(self, value: object) -> Any:
+        """Return `value` in the plain Python type of the row's type, or raise `InvalidParameterError`."""
+        if self.type == "numbers":
+            return self._check_numbers(value)
+        return self._check_one(self.type, value)
+
+    def _check_numbers(self, value: object) -> list[float]:
+        if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+            value = value.tolist()
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        if not 1 <= len(values) <= self.maximum_length:
+            allowed = f"1 to {self.maximum_length} numbers"
+            raise InvalidParameterError(f"parameter '{self.name}' has {len(values)} numbers; allowed: {allowed}")
+        return [self._check_one("number", each) for each in values]
+
+    def _check_one(self, kind: str, value: object) -> Any:
+        plain = _plain(kind, value)
         if plain is None:
-            kind = f"{self.type}s: " if self.type in ("integer", "number") else ""
+            kind = f"{kind}s: " if kind in ("integer", "number") else ""
             raise InvalidParameterError(f"parameter '{self.name}' is {_text(value)}; allowed: {kind}{self.allowed}")
         inside = not isinstance(plain, str) and (
             (self.minimum is None or plain >= self.minimum) and (self.maximum is None or plain <= self.maximum)
@@ -93,6 +108,7 @@ class TensorRow:
     dtypes: tuple[str, ...]
     summary: str
     minimum_rank: int = 0
+    optional: bool = False
 
     def check(self, dtype: str, shape: tuple[int, ...]) -> None:
         """Raise `InvalidShapeError` unless a tensor of this dtype (a contract word) and shape is accepted."""
@@ -116,12 +132,12 @@ class Operation:
     parameters: dict[str, Parameter]
     source: str | None = None
 
-    def check_params(self, params: Mapping[str, object], *, defaults: bool = True) -> dict[str, Scalar]:
-        """Return the parameters as plain scalars, absent ones filled in unless `defaults` is false.
+    def check_params(self, params: Mapping[str, object], *, defaults: bool = True) -> dict[str, Any]:
+        """Return the parameters as plain values, absent ones filled in unless `defaults` is false.
 
         Raises `InvalidParameterError` naming the parameter, its value and what is allowed.
         """
-        checked: dict[str, Scalar] = {}
+        checked: dict[str, Any] = {}
         if defaults:
             checked.update({row.name: row.default for row in self.parameters.values() if row.default is not None})
         for name, value in params.items():
@@ -132,9 +148,7 @@ class Operation:
             checked[name] = row.check(value)
         return checked
 
-    def check(
-        self, tensors: Mapping[str, tuple[str, tuple[int, ...]]], params: Mapping[str, object]
-    ) -> dict[str, Scalar]:
+    def check(self, tensors: Mapping[str, tuple[str, tuple[int, ...]]], params: Mapping[str, object]) -> dict[str, Any]:
         """Check a whole request, the rules that no row can say included, and return its parameters with defaults.
 
         `tensors` maps names to (dtype as a contract word, shape).
@@ -155,13 +169,13 @@ class Operation:
             return
         allowed = ", ".join(row.name for row in self.inputs)
         for row in self.inputs:
-            if row.name not in tensors:
+            if row.name not in tensors and not row.optional:
                 raise InvalidShapeError(f"tensor '{row.name}' is missing for {self.name}; allowed: {allowed}")
-        if len(tensors) > len(self.inputs):
-            extra = next(name for name in tensors if all(name != row.name for row in self.inputs))
-            raise InvalidShapeError(f"unknown tensor '{extra}' for {self.name}; allowed: {allowed}")
-        for row in self.inputs:
-            row.check(*tensors[row.name])
+        rows = {row.name: row for row in self.inputs}
+        for name, described in tensors.items():
+            if name not in rows:
+                raise InvalidShapeError(f"unknown tensor '{name}' for {self.name}; allowed: {allowed}")
+            rows[name].check(*described)
 
 
 def operation(name: str) -> Operation:
@@ -172,7 +186,7 @@ def operation(name: str) -> Operation:
     return row
 
 
-def _plain(kind: str, value: object) -> Scalar | None:
+def _plain(kind: str, value: object) -> bool | int | float | str | None:
     """Return `value` as a plain scalar of the kind, or None; NumPy's scalars count as what they hold."""
     if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()

@@ -8,8 +8,9 @@ use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, 
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
+use crate::common::{Lines, position};
 use crate::{Context, Operation};
-pub use kernel::{Lines, Norm, Sample, Spec, transform};
+pub use kernel::{Norm, Sample, Spec, transform};
 
 /// The operation `fft`.
 pub struct Fft;
@@ -21,11 +22,11 @@ impl Operation for Fft {
 
     /// The number of lines along the axis.
     fn rows(&self, layout: &Layout) -> usize {
-        let axis = layout.params.get("axis").and_then(Value::as_i64).unwrap_or(-1);
-        let lines = layout
-            .tensor("x")
-            .and_then(|x| Some(lines(x, position(axis, x.shape.len())?)));
-        lines.map_or(1, |lines| lines.outer.saturating_mul(lines.inner).max(1))
+        let lines = layout.tensor("x").and_then(|x| {
+            let position = position(&layout.params, "axis", x.shape.len()).ok()?;
+            Some(Lines::of(x, position).count())
+        });
+        lines.unwrap_or(1).max(1)
     }
 
     fn execute(&self, frame: &Frame, params: &Map<String, Value>, context: &Context<'_>) -> Result<Bytes> {
@@ -60,20 +61,14 @@ struct Request {
 impl Request {
     fn new(x: &TensorInfo, params: &Map<String, Value>) -> Result<Self> {
         let rank = x.shape.len();
-        let axis = params.get("axis").and_then(Value::as_i64).unwrap_or(-1);
-        let position = position(axis, rank).ok_or_else(|| {
-            let message = format!(
-                "parameter 'axis' is {axis}; allowed: -{rank} to {} for {rank} dimensions",
-                rank.saturating_sub(1)
-            );
-            Error::new(ErrorKind::InvalidParameter, message)
-        })?;
-        let lines = lines(x, position);
+        let position = position(params, "axis", rank)?;
+        let lines = Lines::of(x, position);
         let points = match params.get("n").and_then(Value::as_u64) {
             Some(points) => points as usize,
             None if lines.length > 0 => lines.length,
             None => {
-                let message = format!("tensor 'x' is empty along axis {axis}; allowed: at least 1, or parameter 'n'");
+                let message =
+                    format!("tensor 'x' is empty along axis {position}; allowed: at least 1, or parameter 'n'");
                 return Err(Error::new(ErrorKind::InvalidShape, message));
             }
         };
@@ -144,26 +139,5 @@ impl Request {
             area.copy_from_slice(bytemuck::cast_slice(&spectrum));
         }
         Ok(reply.into())
-    }
-}
-
-/// The axis counted from the front, when the rank has it.
-fn position(axis: i64, rank: usize) -> Option<usize> {
-    let distance = usize::try_from(axis.unsigned_abs()).ok()?;
-    let position = if axis < 0 {
-        rank.checked_sub(distance)?
-    } else {
-        distance
-    };
-    (position < rank).then_some(position)
-}
-
-fn lines(x: &TensorInfo, position: usize) -> Lines {
-    // An empty tensor may have dimensions whose product no integer holds; it has no lines all the same.
-    let product = |dimensions: &[usize]| dimensions.iter().copied().fold(1, usize::saturating_mul);
-    Lines {
-        outer: product(&x.shape[..position]),
-        length: x.shape[position],
-        inner: product(&x.shape[position + 1..]),
     }
 }

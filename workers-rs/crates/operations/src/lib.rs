@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //! - [`Operation`]: what every operation is; [`registry`] lists them, [`run`] does one from bytes to bytes.
+//! - [`common`]: lines along an axis, and what else several operations share.
 //! - [`echo`]: gives back what it gets, to measure and to rehearse.
 //! - [`fft`]: discrete Fourier transform along one axis.
 //!
 //! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
 //! contract's rows cannot say, and answers [`ErrorKind::Unsupported`] where the other engine can do more.
 
+pub mod common;
 pub mod echo;
 pub mod fft;
 

@@ -5,6 +5,7 @@
 use std::alloc::System;
 
 use bytes::Bytes;
+use npufleet_operations::common::Lines;
 use npufleet_operations::{Context, fft, find};
 use npufleet_wire::{Dtype, Frame, Output, frame};
 use num_complex::Complex;
@@ -46,7 +47,7 @@ fn the_steady_state_allocates_the_reply_only() {
         one_sided: true,
         norm: fft::Norm::Ortho,
     };
-    let lines = fft::Lines {
+    let lines = Lines {
         outer: 1,
         length: 1024,
         inner: 1,

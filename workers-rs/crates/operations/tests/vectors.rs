@@ -1,4 +1,4 @@
-//! The golden numbers of `broker/contract/vectors/operations.json`, written by `SciPy`; the Python tests read them too.
+//! The golden numbers of `broker/contract/vectors/operations`, written by `SciPy`; the Python tests read them too.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,14 @@ use npufleet_wire::{Dtype, ErrorKind, Frame, Tensor};
 use serde_json::Value;
 
 fn vectors() -> serde_json::Map<String, Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../broker/contract/vectors/operations.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../broker/contract/vectors/operations");
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let read = |path: PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let content: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        (name, content["cases"].clone())
+    };
+    files.map(|file| read(file.unwrap().path())).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {

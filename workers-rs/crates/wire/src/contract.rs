@@ -83,6 +83,9 @@ pub struct TensorRow {
     /// The fewest dimensions.
     #[serde(default)]
     pub minimum_rank: usize,
+    /// Whether a request may come without it.
+    #[serde(default)]
+    pub optional: bool,
     /// What it holds.
     pub summary: String,
 }
@@ -99,6 +102,8 @@ pub enum ParameterType {
     String,
     /// True or false.
     Boolean,
+    /// A list of finite numbers; one number counts as a list of one.
+    Numbers,
 }
 
 /// A parameter that an operation accepts.
@@ -114,6 +119,8 @@ pub struct ParameterRow {
     pub minimum: Option<Number>,
     /// The greatest allowed number.
     pub maximum: Option<Number>,
+    /// The most numbers that a list may have.
+    pub maximum_length: Option<usize>,
     /// The allowed texts.
     pub choices: Option<Vec<String>>,
     /// What stands for its absence.
@@ -166,6 +173,9 @@ impl OperationRow {
         }
         for row in rows {
             let Some(info) = layout.tensor(&row.name) else {
+                if row.optional {
+                    continue;
+                }
                 return Err(shape_error(format!(
                     "tensor '{}' is missing for {}",
                     row.name, self.name
@@ -191,13 +201,28 @@ impl OperationRow {
 
 impl ParameterRow {
     fn check(&self, value: &Value) -> Result<Value> {
-        let typed = match (self.kind, value) {
+        if self.kind != ParameterType::Numbers {
+            return self.check_one(self.kind, value);
+        }
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let most = self.maximum_length.unwrap_or(1);
+        if values.is_empty() || values.len() > most {
+            let (name, count) = (&self.name, values.len());
+            let message = format!("parameter '{name}' has {count} numbers; allowed: 1 to {most} numbers");
+            return Err(Error::new(ErrorKind::InvalidParameter, message));
+        }
+        let checked = values.iter().map(|each| self.check_one(ParameterType::Number, each));
+        checked.collect::<Result<Vec<_>>>().map(Value::Array)
+    }
+
+    fn check_one(&self, kind: ParameterType, value: &Value) -> Result<Value> {
+        let typed = match (kind, value) {
             (ParameterType::Integer, Value::Number(number)) => integer(number).map(Value::from),
             (ParameterType::Number, Value::Number(number)) => number.as_f64().map(Value::from),
             (ParameterType::String, Value::String(_)) | (ParameterType::Boolean, Value::Bool(_)) => Some(value.clone()),
             _ => None,
         };
-        let typed = typed.ok_or_else(|| self.refused(value, self.kind.as_str()))?;
+        let typed = typed.ok_or_else(|| self.refused(value, kind.as_str()))?;
         if let Some(number) = typed.as_f64()
             && (self.minimum().is_some_and(|minimum| number < minimum)
                 || self.maximum().is_some_and(|maximum| number > maximum))
@@ -249,6 +274,7 @@ impl ParameterType {
             Self::Number => "number",
             Self::String => "string",
             Self::Boolean => "boolean",
+            Self::Numbers => "numbers",
         }
     }
 }

@@ -11,22 +11,10 @@ use rustfft::Fft;
 
 use super::plans::{Float, LineWork, Plans, Work, sized};
 use crate::Context;
+use crate::common::{Lines, POINTS_PER_CHECK, Pace};
 
-/// The context is asked after about this many points, which take well under a millisecond.
-const POINTS_PER_CHECK: usize = 1 << 16;
 /// Strided lines are transformed in blocks of up to this many neighbours, so that memory is read in whole cache lines.
 const BLOCK_LINES: usize = 16;
-
-/// How the lines lie in a row-major array: `[outer, length, inner]`, transformed along the middle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lines {
-    /// The product of the dimensions before the axis.
-    pub outer: usize,
-    /// Samples along the axis.
-    pub length: usize,
-    /// The product of the dimensions after the axis; 1 when lines are contiguous.
-    pub inner: usize,
-}
 
 /// Where to scale; the words are those of `scipy.fft`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +157,7 @@ pub fn transform<S: Sample>(
     }
     S::Float::with_plans(|plans| {
         let plan = S::plan(plans, spec.points);
-        let mut pace = Pace { points: 0, context };
+        let mut pace = Pace::new(context);
         if inner == 1 {
             contiguous::<S>(&plan, input, length, spec, spectra, &mut plans.work, &mut pace)?;
         } else {
@@ -256,23 +244,6 @@ fn fill<S: Pod>(samples: &mut [S], source: &[u8]) {
     let (front, rest) = bytemuck::cast_slice_mut(samples).split_at_mut(source.len());
     front.copy_from_slice(source);
     rest.fill(0);
-}
-
-/// Asks the context now and then.
-struct Pace<'a> {
-    points: usize,
-    context: &'a Context<'a>,
-}
-
-impl Pace<'_> {
-    fn step(&mut self, points: usize) -> Result<()> {
-        self.points += points;
-        if self.points < POINTS_PER_CHECK {
-            return Ok(());
-        }
-        self.points = 0;
-        self.context.check()
-    }
 }
 
 fn defect(error: &impl Display) -> Error {

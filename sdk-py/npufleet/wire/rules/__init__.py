@@ -1,0 +1,16 @@
+"""What a single operation demands beyond its row: rules between its tensors and its parameters, a file each.
+
+Checked twice with the same words: before a request is sent, and by the engine that executes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from npufleet.wire.rules import fft
+
+if TYPE_CHECKING:
+    from npufleet.wire.rules.common import Rule
+
+RULES: Final[dict[str, Rule]] = {"fft": fft.check}
+"""The rule of each operation that has one."""
