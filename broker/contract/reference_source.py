@@ -52,6 +52,8 @@ def _operation(contract: Json, name: str, row: Json) -> str:
 def _tensors(title: str, rows: Any) -> str:
     if rows == "any":
         return f"\n{title}: any tensors by any names.\n"
+    if not rows:
+        return f"\n{title}: none.\n"
     table = f"\n| {title.lower()} | dtypes | dimensions | meaning |\n|---|---|---|---|\n"
     for row in rows:
         rank = f"at least {row['minimum_rank']}" if row.get("minimum_rank") else "any"

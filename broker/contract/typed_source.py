@@ -53,13 +53,16 @@ def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     single = outputs != "any" and len(outputs) == 1
     returns = "NDArray[Any]" if single else "Result"
     prefix = "async def" if is_async else "def"
-    signature = f"{prefix} {name}(self, {', '.join(first)}, *, {', '.join(named)}) -> {returns}:\n"
+    signature = f"{prefix} {name}({', '.join(['self', *first, '*', *named])}) -> {returns}:\n"
     if len(signature) > WIDTH:
         arguments = "".join(f"    {part},\n" for part in ["self", *first, "*", *named])
         signature = f"{prefix} {name}(\n{arguments}) -> {returns}:\n"
     tensors, lines = _tensors(inputs)
     lines.append("params: dict[str, Any] = {}")
     for parameter in row.get("parameters", []):
+        if parameter.get("required"):
+            lines.append(f'params["{parameter["name"]}"] = {parameter["name"]}')
+            continue
         absent = _literal(parameter.get("default"))
         test = "is not None" if absent == "None" else f"!= {absent}"
         lines += [f"if {parameter['name']} {test}:", f'    params["{parameter["name"]}"] = {parameter["name"]}']
@@ -91,6 +94,8 @@ def _argument(parameter: Json) -> str:
     kind = PYTHON[parameter["type"]]
     if parameter.get("choices"):
         kind = f"Literal[{', '.join(map(_literal, parameter['choices']))}]"
+    if parameter.get("required"):
+        return f"{parameter['name']}: {kind}"
     default = parameter.get("default")
     return f"{parameter['name']}: {kind}{' | None' if default is None else ''} = {_literal(default)}"
 
@@ -145,9 +150,12 @@ def call_text(name: str, row: Json) -> str:
     """How a program writes the call, without types and without what every call takes."""
     if row.get("model"):
         return f"{name}(model, inputs)"
-    first = "tensors" if row["inputs"] == "any" else ", ".join(map(_shown, row["inputs"]))
-    named = [f"{p['name']}={_literal(p.get('default'))}" for p in row.get("parameters", [])]
-    return f"{name}({', '.join([first, *named])})"
+    first = ["tensors"] if row["inputs"] == "any" else list(map(_shown, row["inputs"]))
+    named = [
+        str(p["name"]) if p.get("required") else f"{p['name']}={_literal(p.get('default'))}"
+        for p in row.get("parameters", [])
+    ]
+    return f"{name}({', '.join([*first, *named])})"
 
 
 def _shown(tensor: Json) -> str:
@@ -170,6 +178,8 @@ def described(parameter: Json) -> str:
         parts.append(f"{number(parameter.get('minimum'))} to {number(parameter.get('maximum'))}{unit}")
     elif unit:
         parts.append(f"in{unit}")
+    if parameter.get("required"):
+        parts.append("required")
     if "default" in parameter:
         default = parameter["default"]
         parts.append(f"default {str(default).lower() if isinstance(default, bool) else number(default)}")

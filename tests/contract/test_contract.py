@@ -139,7 +139,10 @@ def test_typed_methods(mixin: type) -> None:
     for name in methods:
         signature = inspect.signature(getattr(mixin, name)).parameters
         named = {key: value.default for key, value in signature.items() if value.kind is value.KEYWORD_ONLY}
-        declared = {row["name"]: row.get("default") for row in ROWS[name].get("parameters", [])}
+        declared = {
+            row["name"]: inspect.Parameter.empty if row.get("required") else row.get("default")
+            for row in ROWS[name].get("parameters", [])
+        }
         assert named == {**declared, "timeout": 30.0, "lane": CONTRACT["lanes"]["default"]}
         given = [key for key, value in signature.items() if value.kind is value.POSITIONAL_OR_KEYWORD]
         inputs = ROWS[name]["inputs"]

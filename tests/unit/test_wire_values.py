@@ -7,7 +7,7 @@ import pytest
 
 from npufleet.errors import InvalidParameterError
 from npufleet.wire import header, subject
-from npufleet.wire.contract import Parameter
+from npufleet.wire.contract import Operation, Parameter
 from npufleet.wire.subject import Subject
 
 
@@ -139,3 +139,11 @@ def test_timing_that_is_no_number(text: str) -> None:
 def test_one_line() -> None:
     assert header.one_line("a\r\n b\x00\tc ") == "a b c"
     assert len(header.one_line("x" * 5000)) == 1000
+
+
+def test_a_required_parameter_must_be_given() -> None:
+    row = Operation("window", "", False, (), None, {"n": Parameter("n", "integer", "", 1, 9, required=True)})
+    assert row.check({}, {"n": 4}) == {"n": 4}
+    for defaults in (True, False):
+        with pytest.raises(InvalidParameterError, match="parameter 'n' is missing for window; allowed: 1 to 9"):
+            row.check_params({}, defaults=defaults)

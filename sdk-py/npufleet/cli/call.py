@@ -118,6 +118,7 @@ def _option(row: Parameter) -> Any:
     flag = f"--{row.name.replace('_', '-')}"
     declared = f"{flag}/--no-{flag[2:]}" if row.type == "boolean" else flag
     default = "" if row.default is None else f" Default: {json.dumps(row.default).strip(chr(34))}."
+    default = " Required." if row.required else default
     unit = f" {row.unit}" if row.unit else ""
     text = f"{row.summary} Allowed: {row.allowed}{unit}.{default}"
     return Annotated[TYPES[row.type] | None, typer.Option(declared, help=text)]
@@ -130,6 +131,8 @@ def _tensors_help(row: Operation) -> str:
 def _rows_help(rows: tuple[TensorRow, ...] | None) -> str:
     if rows is None:
         return "any arrays by any names."
+    if not rows:
+        return "none."
     return " ".join(f"{row.name} ({', '.join(row.dtypes)}): {row.summary}" for row in rows)
 
 

@@ -60,6 +60,7 @@ class Parameter:
     default: Any = None
     unit: str | None = None
     maximum_length: int = 1
+    required: bool = False
 
     @property
     def allowed(self) -> str:
@@ -146,6 +147,11 @@ class Operation:
                 allowed = ", ".join(self.parameters) or "none"
                 raise InvalidParameterError(f"unknown parameter '{name}' for {self.name}; allowed: {allowed}")
             checked[name] = row.check(value)
+        for row in self.parameters.values():
+            if row.required and row.name not in checked:
+                raise InvalidParameterError(
+                    f"parameter '{row.name}' is missing for {self.name}; allowed: {row.allowed}"
+                )
         return checked
 
     def check(self, tensors: Mapping[str, tuple[str, tuple[int, ...]]], params: Mapping[str, object]) -> dict[str, Any]:

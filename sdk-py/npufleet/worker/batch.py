@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from npufleet.wire.contract import Parameter
     from npufleet.worker.inference import Model
     from npufleet.worker.request import Request
 
@@ -66,9 +67,16 @@ def warm_up() -> None:
             for tensor in row.inputs or ()
         }
         try:
-            operations.execute(name, tensors, {})
+            operations.execute(
+                name, tensors, {each.name: _least(each) for each in row.parameters.values() if each.required}
+            )
         except Exception as error:  # noqa: BLE001 - callers of this operation will hear it, others are served
             _log.warning("%s was not warmed up: %s: %s", name, type(error).__name__, error)
+
+
+def _least(parameter: Parameter) -> Any:
+    """Return a value that the row of a required parameter accepts."""
+    return parameter.choices[0] if parameter.choices else parameter.minimum or 0
 
 
 def _refusal(request: Request) -> FleetError | None:

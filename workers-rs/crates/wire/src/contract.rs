@@ -125,6 +125,9 @@ pub struct ParameterRow {
     pub choices: Option<Vec<String>>,
     /// What stands for its absence.
     pub default: Option<Value>,
+    /// Whether every request must give it.
+    #[serde(default)]
+    pub required: bool,
     /// Its unit.
     pub unit: Option<String>,
     /// What it means, and what its absence means when there is no default.
@@ -150,6 +153,10 @@ impl OperationRow {
         for row in &self.parameters {
             if let Some(value) = params.get(&row.name).or(row.default.as_ref()) {
                 checked.insert(row.name.clone(), row.check(value)?);
+            } else if row.required {
+                let (name, allowed) = (&row.name, row.allowed());
+                let message = format!("parameter '{name}' is missing for {}; allowed: {allowed}", self.name);
+                return Err(Error::new(ErrorKind::InvalidParameter, message));
             }
         }
         Ok(checked)
@@ -227,12 +234,12 @@ impl ParameterRow {
             && (self.minimum().is_some_and(|minimum| number < minimum)
                 || self.maximum().is_some_and(|maximum| number > maximum))
         {
-            return Err(self.refused(value, &self.range()));
+            return Err(self.refused(value, &self.allowed()));
         }
         if let (Some(text), Some(choices)) = (typed.as_str(), &self.choices)
             && !choices.iter().any(|choice| choice == text)
         {
-            return Err(self.refused(value, &names(choices.iter().map(String::as_str))));
+            return Err(self.refused(value, &self.allowed()));
         }
         Ok(typed)
     }
@@ -245,7 +252,10 @@ impl ParameterRow {
         self.maximum.as_ref().and_then(Number::as_f64)
     }
 
-    fn range(&self) -> String {
+    fn allowed(&self) -> String {
+        if let Some(choices) = &self.choices {
+            return names(choices.iter().map(String::as_str));
+        }
         match (&self.minimum, &self.maximum) {
             (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
             (Some(minimum), None) => format!("at least {minimum}"),
