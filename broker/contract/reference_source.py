@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typed_source import call_text, described, numpy_names
+from typed_source import call_text, described, numpy_names, shown
 
 Json = dict[str, Any]
 
@@ -58,7 +58,7 @@ def _tensors(title: str, rows: Any) -> str:
     for row in rows:
         rank = f"at least {row['minimum_rank']}" if row.get("minimum_rank") else "any"
         rank += ", optional" if row.get("optional") else ""
-        table += f"| `{row['name']}` | {', '.join(numpy_names(row['dtypes']))} | {rank} | {row['summary']} |\n"
+        table += f"| `{shown(row)}` | {', '.join(numpy_names(row['dtypes']))} | {rank} | {row['summary']} |\n"
     return table
 
 

@@ -47,6 +47,8 @@ def source(contract: Json) -> str:
 def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     inputs, outputs = row["inputs"], row["outputs"]
     first = ["tensors: Mapping[str, ArrayLike]"] if inputs == "any" else list(map(_input, inputs))
+    if open_ended(inputs):
+        first = ["tensors: ArrayLike | Mapping[str, ArrayLike]"]
     named = [_argument(parameter) for parameter in row.get("parameters", [])]
     lane = contract["lanes"]["default"]
     named += [f"timeout: float = {TIMEOUT_S}", f'lane: str = "{lane}"']
@@ -78,7 +80,7 @@ def _input(tensor: Json) -> str:
 
 def _tensors(inputs: Any) -> tuple[str, list[str]]:
     """The expression that stands for a request's tensors, and the lines that make it."""
-    if inputs == "any":
+    if inputs == "any" or open_ended(inputs):
         return "tensors", []
     if len(inputs) == 1:
         return inputs[0]["name"], []
@@ -115,10 +117,12 @@ def _documentation(row: Json, single: bool) -> str:
     if row["inputs"] == "any":
         item("`tensors`", "any arrays by name.")
     else:
+        if open_ended(row["inputs"]):
+            item("`tensors`", f"arrays by name, of those that follow; one array is `{row['inputs'][0]['name']}`.")
         for tensor in row["inputs"]:
             rank = f", at least {tensor['minimum_rank']}-d" if tensor.get("minimum_rank") else ""
             rank += ", optional" if tensor.get("optional") else ""
-            item(f"`{tensor['name']}`", f"{', '.join(numpy_names(tensor['dtypes']))}{rank}. {tensor['summary']}")
+            item(f"`{shown(tensor)}`", f"{', '.join(numpy_names(tensor['dtypes']))}{rank}. {tensor['summary']}")
     for parameter in row.get("parameters", []):
         item(f"`{parameter['name']}`", f"{described(parameter)}. {parameter['summary']}")
     item("`timeout`", "seconds until the call ends with `DeadlineExceededError`.")
@@ -141,7 +145,7 @@ def _returned(row: Json, single: bool) -> list[str]:
     lines = ["Returns:", ""]
     for output in row["outputs"]:
         dtypes = ", ".join(numpy_names(output["dtypes"]))
-        text = f"`{output['name']}`: {dtypes}. {output['summary']}"
+        text = f"`{shown(output)}`: {dtypes}. {output['summary']}"
         lines += textwrap.wrap(text, WIDTH - 12, initial_indent="- ", subsequent_indent="  ")
     return lines
 
@@ -150,12 +154,23 @@ def call_text(name: str, row: Json) -> str:
     """How a program writes the call, without types and without what every call takes."""
     if row.get("model"):
         return f"{name}(model, inputs)"
-    first = ["tensors"] if row["inputs"] == "any" else list(map(_shown, row["inputs"]))
+    open_first = row["inputs"] == "any" or open_ended(row["inputs"])
+    first = ["tensors"] if open_first else list(map(_shown, row["inputs"]))
     named = [
         str(p["name"]) if p.get("required") else f"{p['name']}={_literal(p.get('default'))}"
         for p in row.get("parameters", [])
     ]
     return f"{name}({', '.join([*first, *named])})"
+
+
+def open_ended(rows: Any) -> bool:
+    """Whether a request may hold any number of some declared tensor."""
+    return rows != "any" and any(row.get("numbered") for row in rows)
+
+
+def shown(tensor: Json) -> str:
+    """A declared tensor's name; `cD<n>` stands for cD0, cD1 and so on."""
+    return f"{tensor['name']}<n>" if tensor.get("numbered") else str(tensor["name"])
 
 
 def _shown(tensor: Json) -> str:

@@ -34,8 +34,8 @@ def check(operation: contract.Operation, rows: object, params: Mapping[str, obje
     """Return the rows as arrays of one length, or refuse what cannot be cut along the first dimension."""
     if isinstance(rows, Mapping):
         arrays = {name: as_array(name, value) for name, value in rows.items()}
-    elif operation.inputs is not None and len(operation.inputs) == 1:
-        name = operation.inputs[0].name
+    elif operation.main_input is not None:
+        name = operation.main_input.name
         arrays = {name: as_array(name, rows)}
     else:
         raise InvalidShapeError(f"rows of {operation.name} are no mapping; allowed: names to arrays")

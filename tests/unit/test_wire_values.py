@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npufleet.errors import InvalidParameterError
+from npufleet.errors import InvalidParameterError, InvalidShapeError
 from npufleet.wire import header, subject
-from npufleet.wire.contract import Operation, Parameter
+from npufleet.wire.contract import Operation, Parameter, TensorRow
 from npufleet.wire.subject import Subject
 
 
@@ -147,3 +147,32 @@ def test_a_required_parameter_must_be_given() -> None:
     for defaults in (True, False):
         with pytest.raises(InvalidParameterError, match="parameter 'n' is missing for window; allowed: 1 to 9"):
             row.check_params({}, defaults=defaults)
+
+
+def row_of(*inputs: TensorRow) -> Operation:
+    return Operation("wavelet", "", False, inputs, None, {})
+
+
+NUMBERED = TensorRow("cD", ("F64",), "", minimum_rank=1, optional=True, numbered=True)
+
+
+@pytest.mark.parametrize("name", ["cD0", "cD1", "cD10", "cD9999"])
+def test_a_numbered_tensor_may_be_any_of_them(name: str) -> None:
+    row_of(NUMBERED).check_inputs({name: ("F64", (3,)), "cD2": ("F64", (3,))})
+    for described in (("F32", (3,)), ("F64", ())):
+        with pytest.raises(InvalidShapeError, match=f"tensor '{name}' has"):
+            row_of(NUMBERED).check_inputs({name: described})
+
+
+@pytest.mark.parametrize("name", ["cD", "cD01", "cD-1", "cD+1", "cD1x", "cD\u0661", "cD10000", "cA1", "1", "xcD1", ""])
+def test_a_name_without_a_number_is_no_numbered_tensor(name: str) -> None:
+    with pytest.raises(InvalidShapeError, match=r"unknown tensor .* for wavelet; allowed: cD<n>"):
+        row_of(NUMBERED).check_inputs({name: ("F64", (3,))})
+
+
+def test_a_bare_array_is_the_first_input_unless_another_is_needed() -> None:
+    x, y = TensorRow("x", ("F64",), ""), TensorRow("y", ("F64",), "")
+    assert row_of(x).main_input is x
+    assert row_of(x, NUMBERED).main_input is x
+    assert row_of(x, y).main_input is None
+    assert row_of().main_input is None

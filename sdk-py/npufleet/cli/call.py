@@ -133,7 +133,7 @@ def _rows_help(rows: tuple[TensorRow, ...] | None) -> str:
         return "any arrays by any names."
     if not rows:
         return "none."
-    return " ".join(f"{row.name} ({', '.join(row.dtypes)}): {row.summary}" for row in rows)
+    return " ".join(f"{row.shown} ({', '.join(row.dtypes)}): {row.summary}" for row in rows)
 
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:

@@ -99,14 +99,14 @@ def _default_dtype(operation: Operation, name: str, content: Any) -> np.dtype[An
     if isinstance(content, np.ndarray):
         return None
     for row in operation.inputs or ():
-        if row.name == name and "F64" in row.dtypes and "I64" not in row.dtypes:
+        if row.matches(name) and "F64" in row.dtypes and "I64" not in row.dtypes:
             return np.dtype(np.float64)
     return None
 
 
 def _only_name(operation: Operation) -> str:
-    if operation.inputs is not None and len(operation.inputs) == 1:
-        return operation.inputs[0].name
+    if operation.main_input is not None:
+        return operation.main_input.name
     if operation.inputs is None and not operation.model:
         return "x"
     raise ValueError("say which input it is: NAME=SOURCE")

@@ -40,6 +40,7 @@ VERSION: Final[int] = DOCUMENT["version"]
 LANES: Final[tuple[str, ...]] = tuple(DOCUMENT["lanes"]["order"])
 DEFAULT_LANE: Final[str] = DOCUMENT["lanes"]["default"]
 FALLBACK_REASONS: Final[tuple[str, ...]] = tuple(DOCUMENT["fallback"]["reasons"])
+_NUMBER: Final = re.compile("0|[1-9][0-9]{0,3}")
 NAME_PATTERN: Final = re.compile(DOCUMENT["names"]["pattern"])
 HEADER_LIMIT: Final[int] = DOCUMENT["limits"]["header_bytes"]
 TENSOR_LIMIT: Final[int] = DOCUMENT["limits"]["tensors"]
@@ -110,15 +111,28 @@ class TensorRow:
     summary: str
     minimum_rank: int = 0
     optional: bool = False
+    numbered: bool = False
 
-    def check(self, dtype: str, shape: tuple[int, ...]) -> None:
+    @property
+    def shown(self) -> str:
+        """The name as texts show it: `cD<n>` stands for cD0, cD1 and so on."""
+        return f"{self.name}<n>" if self.numbered else self.name
+
+    def matches(self, name: str) -> bool:
+        """Return whether a tensor of this name is one that the row declares."""
+        if not self.numbered:
+            return name == self.name
+        number = name.removeprefix(self.name)
+        return name.startswith(self.name) and _NUMBER.fullmatch(number) is not None
+
+    def check(self, name: str, dtype: str, shape: tuple[int, ...]) -> None:
         """Raise `InvalidShapeError` unless a tensor of this dtype (a contract word) and shape is accepted."""
         if dtype not in self.dtypes:
             allowed = ", ".join(map(_numpy_name, self.dtypes))
-            raise InvalidShapeError(f"tensor '{self.name}' has dtype {_numpy_name(dtype)}; allowed: {allowed}")
+            raise InvalidShapeError(f"tensor '{name}' has dtype {_numpy_name(dtype)}; allowed: {allowed}")
         if len(shape) < self.minimum_rank:
             allowed = f"at least {self.minimum_rank}"
-            raise InvalidShapeError(f"tensor '{self.name}' has {len(shape)} dimensions; allowed: {allowed}")
+            raise InvalidShapeError(f"tensor '{name}' has {len(shape)} dimensions; allowed: {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +146,12 @@ class Operation:
     outputs: tuple[TensorRow, ...] | None
     parameters: dict[str, Parameter]
     source: str | None = None
+
+    @property
+    def main_input(self) -> TensorRow | None:
+        """The input that a bare array stands for: the first one, where a request may come without the others."""
+        first, *others = self.inputs or (None,)
+        return first if all(row is not None and row.optional for row in others) else None
 
     def check_params(self, params: Mapping[str, object], *, defaults: bool = True) -> dict[str, Any]:
         """Return the parameters as plain values, absent ones filled in unless `defaults` is false.
@@ -173,15 +193,15 @@ class Operation:
         """
         if self.inputs is None:
             return
-        allowed = ", ".join(row.name for row in self.inputs)
+        allowed = ", ".join(row.shown for row in self.inputs)
         for row in self.inputs:
             if row.name not in tensors and not row.optional:
                 raise InvalidShapeError(f"tensor '{row.name}' is missing for {self.name}; allowed: {allowed}")
-        rows = {row.name: row for row in self.inputs}
         for name, described in tensors.items():
-            if name not in rows:
+            found = next((row for row in self.inputs if row.matches(name)), None)
+            if found is None:
                 raise InvalidShapeError(f"unknown tensor '{name}' for {self.name}; allowed: {allowed}")
-            rows[name].check(*described)
+            found.check(name, *described)
 
 
 def operation(name: str) -> Operation:

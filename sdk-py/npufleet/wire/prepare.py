@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def prepare(operation: Operation, tensors: object, params: Mapping[str, object] | None = None) -> bytes:
     """Return the frame of a request, or refuse it before anything is sent.
 
-    `tensors` maps names to array-likes (see `as_array`), or is one array-like where the operation declares one
-    input. A second request with the same names, dtypes, shapes and parameters costs a lookup and the copy of the
+    `tensors` maps names to array-likes (see `as_array`), or is one array-like where the operation needs only
+    one. A second request with the same names, dtypes, shapes and parameters costs a lookup and the copy of the
     data. Raises `InvalidShapeError` and `InvalidParameterError` naming the field, the value and what is allowed.
     """
     if not params:
@@ -75,9 +75,9 @@ def _plan(operation: Operation, tensors: object, values: tuple[Any, ...], params
 
 
 def _only_input(operation: Operation) -> str:
-    if operation.inputs is None or len(operation.inputs) != 1:
+    if operation.main_input is None:
         raise InvalidShapeError(f"tensors of {operation.name} are no mapping; allowed: names to arrays")
-    return operation.inputs[0].name
+    return operation.main_input.name
 
 
 _PLANS: dict[Any, Plan] = {}

@@ -65,6 +65,7 @@ def warm_up() -> None:
         tensors = {
             tensor.name: np.zeros((2,) * max(tensor.minimum_rank, 1), dtypes.DTYPES[tensor.dtypes[0]].numpy)
             for tensor in row.inputs or ()
+            if tensor is row.main_input or not tensor.optional
         }
         try:
             operations.execute(

@@ -1,5 +1,6 @@
 //! What each operation takes and accepts: the rows of `broker/contract/contract.toml`, and the checks they drive.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use crate::header::shortened;
-use crate::{Dtype, Error, ErrorKind, Layout, Result};
+use crate::{Dtype, Error, ErrorKind, Layout, Result, TensorInfo};
 
 /// The contract as it was compiled in.
 pub const TEXT: &str = include_str!("../../../../broker/contract/contract.toml");
@@ -86,6 +87,9 @@ pub struct TensorRow {
     /// Whether a request may come without it.
     #[serde(default)]
     pub optional: bool,
+    /// Whether it stands for any number of tensors: `cD` for cD0, cD1 and so on.
+    #[serde(default)]
+    pub numbered: bool,
     /// What it holds.
     pub summary: String,
 }
@@ -170,37 +174,61 @@ impl OperationRow {
         let Tensors::Declared(rows) = &self.inputs else {
             return Ok(());
         };
-        let known = |name: &str| rows.iter().any(|row| row.name == name);
-        if let Some(extra) = layout.tensors.iter().find(|info| !known(&info.name)) {
-            let (name, allowed) = (shortened(&extra.name), names(rows.iter().map(|row| row.name.as_str())));
-            return Err(shape_error(format!(
-                "unknown tensor '{name}' for {}; allowed: {allowed}",
-                self.name
-            )));
-        }
-        for row in rows {
-            let Some(info) = layout.tensor(&row.name) else {
-                if row.optional {
-                    continue;
-                }
+        for info in &layout.tensors {
+            let Some(row) = rows.iter().find(|row| row.matches(&info.name)) else {
+                let (name, allowed) = (shortened(&info.name), names(rows.iter().map(TensorRow::shown)));
                 return Err(shape_error(format!(
-                    "tensor '{}' is missing for {}",
-                    row.name, self.name
+                    "unknown tensor '{name}' for {}; allowed: {allowed}",
+                    self.name
                 )));
             };
-            if !row.dtypes.contains(&info.dtype) {
-                let allowed = names(row.dtypes.iter().map(|dtype| dtype.numpy()));
-                let (name, dtype) = (&row.name, info.dtype.numpy());
-                return Err(shape_error(format!(
-                    "tensor '{name}' has dtype {dtype}; allowed: {allowed}"
-                )));
-            }
-            if info.shape.len() < row.minimum_rank {
-                let (name, rank, minimum) = (&row.name, info.shape.len(), row.minimum_rank);
-                return Err(shape_error(format!(
-                    "tensor '{name}' has {rank} dimensions; allowed: at least {minimum}"
-                )));
-            }
+            row.check(info)?;
+        }
+        let missing = |row: &&TensorRow| !row.optional && layout.tensor(&row.name).is_none();
+        if let Some(row) = rows.iter().find(missing) {
+            return Err(shape_error(format!(
+                "tensor '{}' is missing for {}",
+                row.name, self.name
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl TensorRow {
+    /// The name as texts show it.
+    fn shown(&self) -> Cow<'_, str> {
+        if self.numbered {
+            Cow::Owned(format!("{}<n>", self.name))
+        } else {
+            Cow::Borrowed(&self.name)
+        }
+    }
+
+    /// Whether a tensor of this name is one that the row declares.
+    pub fn matches(&self, name: &str) -> bool {
+        if !self.numbered {
+            return name == self.name;
+        }
+        let number = name.strip_prefix(&self.name).unwrap_or_default();
+        let digits = (1..=4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (number == "0" || !number.starts_with('0'))
+    }
+
+    fn check(&self, info: &TensorInfo) -> Result<()> {
+        let name = &info.name;
+        if !self.dtypes.contains(&info.dtype) {
+            let allowed = names(self.dtypes.iter().map(|dtype| dtype.numpy()));
+            let dtype = info.dtype.numpy();
+            return Err(shape_error(format!(
+                "tensor '{name}' has dtype {dtype}; allowed: {allowed}"
+            )));
+        }
+        if info.shape.len() < self.minimum_rank {
+            let (rank, minimum) = (info.shape.len(), self.minimum_rank);
+            return Err(shape_error(format!(
+                "tensor '{name}' has {rank} dimensions; allowed: at least {minimum}"
+            )));
         }
         Ok(())
     }
@@ -301,9 +329,10 @@ fn integer(number: &Number) -> Option<i64> {
     })
 }
 
-fn names<'a>(words: impl Iterator<Item = &'a str>) -> String {
+fn names(words: impl Iterator<Item: AsRef<str>>) -> String {
     let mut text = String::new();
     for word in words {
+        let word = word.as_ref();
         let _ = write!(text, "{}{word}", if text.is_empty() { "" } else { ", " });
     }
     if text.is_empty() { "none".to_owned() } else { text }

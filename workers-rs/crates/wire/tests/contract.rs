@@ -1,6 +1,6 @@
 //! The lists in this crate and in `contract.toml` are the same, both ways: nothing missing, nothing extra, same order.
 
-use npufleet_wire::contract::{self, Tensors};
+use npufleet_wire::contract::{self, TensorRow, Tensors};
 use npufleet_wire::{Dtype, ErrorKind, Lane, Reason, Route, claim, frame, header, subject};
 use serde_json::{Map, Value, json};
 use toml::{Table, Value as Toml};
@@ -293,5 +293,35 @@ fn parameters_are_refused_by_name_value_and_limit() {
         for part in parts {
             assert!(message.contains(part), "'{message}' does not say '{part}'");
         }
+    }
+}
+
+#[test]
+fn a_numbered_tensor_stands_for_any_number() {
+    let row = TensorRow {
+        name: "cD".to_owned(),
+        dtypes: vec![Dtype::F64],
+        minimum_rank: 1,
+        optional: true,
+        numbered: true,
+        summary: String::new(),
+    };
+    for name in ["cD0", "cD1", "cD10", "cD9999"] {
+        assert!(row.matches(name), "{name}");
+    }
+    for name in [
+        "cD",
+        "cD01",
+        "cD-1",
+        "cD+1",
+        "cD1x",
+        "cD\u{661}",
+        "cD10000",
+        "cA1",
+        "1",
+        "xcD1",
+        "",
+    ] {
+        assert!(!row.matches(name), "{name}");
     }
 }
