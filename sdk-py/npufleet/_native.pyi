@@ -1,5 +1,8 @@
 """The compiled core: calls in flight over one connection, and the Rust operations."""
 
+import asyncio
+from collections.abc import Callable, Generator
+from contextvars import Context
 from typing import Any, final
 
 @final
@@ -13,25 +16,40 @@ class Client:
     def __new__(cls, options_json: str) -> Client:
         """Connect with the fields of `ConnectOptions` as a JSON object; raises `UnavailableError`."""
 
+    def attach(
+        self,
+        event_loop: asyncio.AbstractEventLoop,
+        flush_soon: Callable[[], object],
+        half_time: Callable[[Any], None],
+    ) -> None:
+        """Name the event loop that calls `resolve`, what has `flush` called soon, and what takes half-times."""
+
     def fileno(self) -> int:
-        """The descriptor that becomes readable when `drain` has something."""
+        """The descriptor that becomes readable when `resolve` has something to do."""
 
-    def submit(self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, future: Any) -> None:
-        """Take a frame to send, at `flush` at the latest; `future` comes back from `drain` with the outcome.
+    def request(
+        self,
+        subject: str,
+        frame: bytes,
+        deadline_us: int,
+        headers: dict[str, str] | None = None,
+        origin: Any = None,
+        half_time: bool = False,
+    ) -> Flight:
+        """Take a frame to send, at `flush` at the latest, and return its flight.
 
-        `future` may be any object that is in flight only once. `deadline_us` is in unix microseconds. Raises
-        `PayloadTooLargeError` (`size`, `limit`) when the broker would not take the message, `UnavailableError` after
-        `close`.
+        `deadline_us` is in unix microseconds. Raises `PayloadTooLargeError` (`size`, `limit`) when the broker would
+        not take the message, `UnavailableError` after `close`.
         """
+
+    def route(self, subject: str, only_input: str | None, origin: object) -> Route:
+        """Make a way for requests to one subject; flights that it begins have `origin` and half-times."""
 
     def flush(self) -> None:
         """Send what was submitted; to be called once after each burst of calls."""
 
-    def drain(self) -> list[tuple[Any, Reply | tuple[str, str]]]:
-        """Take what came back since the last time, each with its outcome: a reply, or an error kind and message."""
-
-    def cancel(self, future: Any) -> None:
-        """Forget a call and tell the workers; `future` does not come back. One that has come back is ignored."""
+    def resolve(self) -> None:
+        """Complete the flights that came back since the last time, and let the tasks that wait for them go on."""
 
     @property
     def max_payload(self) -> int:
@@ -42,22 +60,47 @@ class Client:
         """`connected`, `reconnecting` or `closed`."""
 
     def close(self) -> None:
-        """End the connection; calls in flight come back as `unavailable`. Closing again does nothing."""
+        """End the connection; flights fail as `unavailable` at the next `resolve`. Closing again does nothing."""
 
 @final
-class Reply:
-    """The answer of a worker, or of the broker when nobody listens."""
+class Route:
+    """Where the requests for one operation, model and lane go."""
+
+    def begin(self, tensors: object, timeout: float) -> Flight | None:
+        """Send tensors without parameters; None when that is for Python to look at, which raises or calls `learn`."""
+
+    def learn(self, tensors: object, frame: bytes) -> None:
+        """Remember the header of a frame that Python made of these tensors, if all such frames are made alike."""
+
+@final
+class Flight:
+    """A request in flight and, once it is done, its reply; asyncio takes it for a future. See `Flight` in transport."""
 
     @property
-    def status(self) -> int:
-        """0 for a worker's reply, 503 when nobody subscribes to the subject."""
-
+    def origin(self) -> Any: ...
     @property
-    def payload(self) -> bytes:
-        """The frame; empty when a worker answers with an error."""
-
-    def header(self, name: str) -> str | None:
-        """One header of the reply, or None."""
+    def deadline_us(self) -> int: ...
+    @property
+    def headers(self) -> dict[str, str] | None: ...
+    @property
+    def frame(self) -> bytes: ...
+    @property
+    def plain(self) -> bool: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+    def header(self, name: str) -> str | None: ...
+    def answer(self, other: Flight) -> None: ...
+    def cancel(self, msg: Any = None) -> bool: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def result(self) -> Flight: ...
+    def exception(self) -> BaseException | None: ...
+    def add_done_callback(self, callback: Callable[[Any], object], /, *, context: Context | None = None) -> None: ...
+    def remove_done_callback(self, callback: Callable[[Any], object], /) -> int: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def __await__(self) -> Generator[Any]: ...
 
 def execute(operation: str, frame: bytes) -> bytes:
     """Run the Rust engine's `operation` on a frame and return the reply frame.

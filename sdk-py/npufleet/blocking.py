@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import queue
 import threading
@@ -224,35 +223,59 @@ class BlockingModels:
 
 
 class _Runner:
-    """A thread whose event loop opens an `AsyncFleet`, serves it, and closes it."""
+    """A thread whose event loop opens an `AsyncFleet`, serves it, and closes it.
+
+    Threads talk through queues whose waiting is one call in C: an interrupt (Ctrl-C) may end that at any moment. Inside
+    `concurrent.futures` it can hit between taking a lock and knowing of it, and then nobody ever gets that lock again.
+    """
 
     def __init__(self, opening: Opening[AsyncFleet]) -> None:
         self._opening = opening
-        self._running: concurrent.futures.Future[asyncio.Task[Any]] = concurrent.futures.Future()
-        self._opened: concurrent.futures.Future[AsyncFleet] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._main, name="npufleet", daemon=True)
+        self._waiting: set[queue.SimpleQueue[asyncio.Task[Any] | None]] = set()
+        running: queue.SimpleQueue[asyncio.Task[Any]] = queue.SimpleQueue()
+        opened: queue.SimpleQueue[AsyncFleet | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, args=(running, opened), name="npufleet", daemon=True)
         self._thread.start()
-        self._task = _wait(self._running)
+        self._task = running.get()
         try:
-            self.fleet = _wait(self._opened)
+            fleet = opened.get()
         except BaseException:
             self.stop()
             raise
+        if isinstance(fleet, BaseException):
+            self.stop()
+            raise fleet
+        self.fleet = fleet
 
     def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
         """Run a coroutine on the loop and wait for it; an interrupt cancels it."""
-        if threading.current_thread() is self._thread or not self._thread.is_alive():
+        if threading.current_thread() is self._thread:
             coroutine.close()
-            own = self._thread.is_alive()
-            raise UnavailableError("the fleet's own thread cannot wait for it" if own else "the fleet is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._task.get_loop())
+            raise UnavailableError("the fleet's own thread cannot wait for it")
+        loop = self._task.get_loop()
+        ended: queue.SimpleQueue[asyncio.Task[_Value] | None] = queue.SimpleQueue()
+        started: list[asyncio.Task[_Value]] = []
+
+        def start() -> None:
+            started.append(loop.create_task(coroutine))
+            started[0].add_done_callback(ended.put)
+
+        self._waiting.add(ended)  # before the loop is asked: if it ends first, it says so here
         try:
-            return _wait(future)
-        except concurrent.futures.CancelledError as error:
-            raise UnavailableError("the fleet was closed during the call") from error
+            loop.call_soon_threadsafe(start)
+            task = ended.get()
+        except RuntimeError as error:
+            coroutine.close()
+            raise UnavailableError("the fleet is closed") from error
         except BaseException:
-            future.cancel()
+            loop.call_soon_threadsafe(lambda: started[0].cancel() if started else coroutine.close())
             raise
+        finally:
+            self._waiting.discard(ended)
+        if task is None or task.cancelled():
+            coroutine.close()
+            raise UnavailableError("the fleet was closed during the call")
+        return task.result()
 
     def stop(self) -> None:
         """Close the fleet, cancel what still runs on the loop, and end the thread."""
@@ -261,33 +284,31 @@ class _Runner:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _main(self) -> None:
+    def _main(
+        self,
+        running: queue.SimpleQueue[asyncio.Task[Any]],
+        opened: queue.SimpleQueue[AsyncFleet | BaseException],
+    ) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._serve())
+            asyncio.run(self._serve(running, opened))
+        for ended in tuple(self._waiting):
+            ended.put(None)
 
-    async def _serve(self) -> None:
+    async def _serve(
+        self,
+        running: queue.SimpleQueue[asyncio.Task[Any]],
+        opened: queue.SimpleQueue[AsyncFleet | BaseException],
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs has one
-        self._running.set_result(task)
+        running.put(task)
         try:
             fleet = await self._opening
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the fleet
-            self._opened.set_exception(error)
+            opened.put(error)
             return
-        self._opened.set_result(fleet)
+        opened.put(fleet)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             await fleet.close()
-
-
-def _wait(future: concurrent.futures.Future[_Value]) -> _Value:
-    """Wait for a future's result in a way that an interrupt (Ctrl-C) may end at any moment.
-
-    `Future.result` waits inside a `threading.Condition`: an interrupt there can surface as the `RuntimeError` of a
-    lock that is not held. The queue waits in C, where an interrupt is one clean exception.
-    """
-    done: queue.SimpleQueue[object] = queue.SimpleQueue()
-    future.add_done_callback(done.put)
-    done.get()
-    return future.result()

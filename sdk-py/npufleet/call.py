@@ -1,25 +1,22 @@
 """One call from arguments to result: check, send, wait, and nothing else while all goes well.
 
-The common case is one request and one good reply, and nothing else may cost it anything: what follows any other
-reply is decided in `recovery`, and one coarse timer asks the fallback engine where half of a call's time has passed.
+The common case is a request like one before and a good reply, and nothing else may cost it anything: the transport's
+route begins it without another look, and what follows any other reply is decided in `recovery`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic, time
+from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from npufleet.errors import FleetError, InvalidParameterError
-from npufleet.recovery import NEVER, Recovery
+from npufleet.recovery import Recovery
 from npufleet.result import Result
 from npufleet.statistics import Counters, Statistics
-from npufleet.telemetry.spans import start_call
-from npufleet.transport import Reply
-from npufleet.transport.sweep import Sweep
+from npufleet.telemetry.spans import CallSpan, start_call
 from npufleet.wire import contract, header
-from npufleet.wire.frame import reader_of
 from npufleet.wire.prepare import prepare
 from npufleet.wire.subject import Subject
 
@@ -27,17 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from npufleet.recovery import Diagnose
-    from npufleet.transport import Transport
+    from npufleet.transport import Flight, Route, Transport
 
 _log = logging.getLogger(__name__)
 
-Future = asyncio.Future[Reply]
 TIMEOUT_S: Final = 30.0
 TIMEOUT_LIMIT_S: Final = 7 * 24 * 3600.0
 ROUTES: Final = 1024
 
 
-class Route(NamedTuple):
+class Target(NamedTuple):
     """Where the requests for one operation, model and lane go."""
 
     operation: contract.Operation
@@ -46,31 +42,17 @@ class Route(NamedTuple):
     fallback: str
 
 
-class Request(NamedTuple):
-    """What another engine needs to do the same work, and from when on it is asked (monotonic clock)."""
-
-    half: float
-    route: Route
-    frame: bytes
-    deadline_us: int
-    headers: dict[str, str] | None
-
-
 class Caller:
     """Calls over one transport, and those that are in flight: the part of `AsyncFleet` that has to be fast."""
 
     def __init__(self, transport: Transport, prefix: str, diagnose: Diagnose) -> None:
-        loop = asyncio.get_running_loop()
         self._transport = transport
         self._prefix = prefix
         self._counters = Counters()
         self._diagnose = diagnose
-        self._routes: dict[tuple[str, str | None, str], Route] = {}
-        self._request = transport.request
-        # By the future that is awaited: a Request, or on the hot path a tuple like one.
-        self._flights: dict[Future, tuple[float, Route, bytes, int, dict[str, str] | None]] = {}
-        self._hedges: dict[Future, Future] = {}
-        self._half_times = Sweep(loop, self._ask_fallback)
+        self._routes: dict[tuple[str, str | None, str], tuple[Target, Route]] = {}
+        self._hedges: dict[Flight, Flight] = {}
+        transport.on_half_time(self._ask_fallback)
 
     async def call(
         self,
@@ -88,138 +70,125 @@ class Caller:
         with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
         of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
         """
-        route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
-        try:
-            in_time = 0.0 < timeout <= TIMEOUT_LIMIT_S
-        except TypeError:
-            in_time = False
-        if not in_time:
-            raise InvalidParameterError(f"timeout is {timeout}; allowed: above 0 to {TIMEOUT_LIMIT_S:.0f} s")
-        frame = prepare(route.operation, tensors, params)
+        target, route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
+        span = start_call(operation, target.call, lane)
+        flight = None if params or span is not None else route.begin(tensors, timeout)
+        if flight is None:
+            flight = self._begin(target, route, tensors, params, timeout, span)
         counters = self._counters
         counters.calls += 1
-        span = start_call(operation, route.call, lane)
-        headers = None if span is None else span.headers
-        deadline_us = int((time() + timeout) * 1e6)
-        flights = self._flights
         try:
-            future = self._request(route.call, frame, deadline_us, headers)
-            half = monotonic() + timeout * 0.5
-            flights[future] = (half, route, frame, deadline_us, headers)
-            if half < self._half_times.next:
-                self._half_times.at(half)
-            try:
-                reply = await future
-            except BaseException:
-                self._drop(future)
-                raise
-            finally:
-                del flights[future]
-            if not reply.payload:
-                reply = await self._recover(reply, future, Request(half, route, frame, deadline_us, headers))
-            elif self._hedges:
-                self._drop(self._hedges.pop(future, None))
-            if span is None:
-                result = Result(reply, reader_of(reply.payload))
-            else:
-                with span.result():
-                    result = Result(reply, reader_of(reply.payload), span.trace_id)
-                    len(result)  # makes the arrays, so that the span shows what that takes
+            await flight
+            if span is not None or not flight.plain or self._hedges:
+                return await self._finish(flight, target, span)
+            result = Result(flight)
         except (FleetError, asyncio.CancelledError) as error:
+            self._drop(flight)
             kind = error.kind if isinstance(error, FleetError) else "cancelled"
             counters.failed(kind)
             if span is not None:
                 span.end(kind, engine=getattr(error, "engine", None))
             raise
-        engine = reply.header(header.ENGINE)
-        reason = reply.header(header.FALLBACK_REASON)
-        try:
-            counters.engines[engine] += 1
-        except KeyError:
-            counters.engines[engine] = 1
-        if reason is not None:
-            counters.fell_back(reason)
-        if span is not None:
-            span.end(None, reason, engine, result.device)
+        counters.engines["rust"] += 1
         return result
 
     def statistics(self) -> Statistics:
         """Return what has been counted since the connection was opened."""
         return self._counters.snapshot()
 
-    def _stop_calls(self) -> None:
-        """Stop the timer; the transport ends what is in flight."""
-        self._half_times.stop()
+    def _begin(
+        self,
+        target: Target,
+        route: Route,
+        tensors: object,
+        params: Mapping[str, object] | None,
+        timeout: float,
+        span: CallSpan | None,
+    ) -> Flight:
+        """Check a request and send it; the next like it will be begun by its route."""
+        try:
+            in_time = 0.0 < timeout <= TIMEOUT_LIMIT_S
+        except TypeError:
+            in_time = False
+        if not in_time:
+            raise InvalidParameterError(f"timeout is {timeout}; allowed: above 0 to {TIMEOUT_LIMIT_S:.0f} s")
+        frame = prepare(target.operation, tensors, params)
+        deadline_us = int((time() + timeout) * 1e6)
+        headers = None if span is None else span.headers
+        flight = self._transport.request(target.call, frame, deadline_us, headers, target, half_time=True)
+        if not params:
+            route.learn(tensors, frame)
+        return flight
 
-    async def _recover(self, reply: Reply, future: Future, request: Request) -> Reply:
-        """Follow up a reply without a frame until there is a good one; raises what the caller has to know."""
-        recovery = Recovery(self._transport, self._counters, self._diagnose, request)
-        while not reply.payload:
-            hedge = self._hedges.pop(future, None)
+    async def _finish(self, flight: Flight, target: Target, span: CallSpan | None) -> Result:
+        """Make a result of any reply, asking again where that helps; raises what the caller has to know."""
+        if not flight.payload:
+            flight = await self._recover(flight, target)
+        self._drop(self._hedges.pop(flight, None))
+        if span is None:
+            result = Result(flight)
+        else:
+            with span.result():
+                result = Result(flight, span.trace_id)
+                len(result)  # makes the arrays, so that the span shows what that takes
+        engine, reason = result.engine, result.fallback_reason
+        self._counters.answered(engine, reason)
+        if span is not None:
+            span.end(None, reason, engine, result.device)
+        return result
+
+    async def _recover(self, flight: Flight, target: Target) -> Flight:
+        """Follow up a reply without a frame until there is a good one."""
+        recovery = Recovery(self._transport, self._counters, self._diagnose, target, flight)
+        while not flight.payload:
+            hedge = self._hedges.pop(flight, None)
             try:
-                future = await recovery.after(reply, hedge)
+                flight = await recovery.after(flight, hedge)
             except BaseException:
                 self._drop(hedge)
                 raise
-            # Asked twice, the fallback engine would not answer sooner.
-            half = NEVER if recovery.fallen_back else request.half
-            self._flights[future] = request._replace(half=half)
-            self._half_times.at(half)
             try:
-                reply = await future
+                await flight
             except BaseException:
-                self._drop(future)
+                self._drop(flight)
                 raise
-            finally:
-                del self._flights[future]
-        self._drop(self._hedges.pop(future, None))
-        return reply
+        return flight
 
-    def _route(self, operation: str, model: str | None, lane: str) -> Route:
+    def _route(self, operation: str, model: str | None, lane: str) -> tuple[Target, Route]:
         row = contract.operation(operation)
         if row.model and model is None:
             raise InvalidParameterError(f"model is None for {operation}; allowed: the name of a registered model")
-        subject = Subject(operation, model, "call", lane)
-        fallback = Subject(operation, model, "fallback", lane)
-        route = Route(row, model, subject.format(self._prefix), fallback.format(self._prefix))
+        call = Subject(operation, model, "call", lane).format(self._prefix)
+        target = Target(row, model, call, Subject(operation, model, "fallback", lane).format(self._prefix))
+        only_input = row.inputs[0].name if row.inputs is not None and len(row.inputs) == 1 else None
         if len(self._routes) >= ROUTES:
             self._routes.clear()  # a program with this many models does not notice
-        self._routes[operation, model, lane] = route
-        return route
+        found = self._routes[operation, model, lane] = (target, self._transport.route(call, only_input, target))
+        return found
 
-    def _ask_fallback(self) -> float | None:
-        """Send the calls that have waited for half of their time to the fallback engine too."""
-        now, earliest = monotonic(), NEVER
-        for future, flight in list(self._flights.items()):
-            if flight[0] > now:
-                earliest = min(earliest, flight[0])
-            elif not future.done():
-                request = Request(*flight)._replace(half=NEVER)
-                self._flights[future] = request
-                self._hedge(future, request)
-        return earliest if earliest < NEVER else None
-
-    def _hedge(self, first: Future, request: Request) -> None:
-        headers = {**(request.headers or {}), header.FALLBACK_REASON: "no_answer"}
+    def _ask_fallback(self, first: Flight) -> None:
+        """Send a call that has waited for half of its time to the fallback engine too."""
+        headers = {**(first.headers or {}), header.FALLBACK_REASON: "no_answer"}
+        target: Target = first.origin
         try:
-            second = self._transport.request(request.route.fallback, request.frame, request.deadline_us, headers)
+            second = self._transport.request(target.fallback, first.frame, first.deadline_us, headers)
         except FleetError as error:
-            _log.warning("no answer for %s, and the fallback cannot be asked: %s", request.route.call, error)
+            _log.warning("no answer for %s, and the fallback cannot be asked: %s", target.call, error)
             return
         self._hedges[first] = second
         second.add_done_callback(lambda _: self._answered_by_fallback(first, second))
 
-    def _answered_by_fallback(self, first: Future, second: Future) -> None:
+    @staticmethod
+    def _answered_by_fallback(first: Flight, second: Flight) -> None:
         """Give a good answer of the fallback engine to the caller, and stop the first engine."""
         # The exception is taken first: asyncio reports those that nobody has looked at.
         if second.cancelled() or second.exception() is not None or first.done():
             return
-        if second.result().payload:
-            first.set_result(second.result())
-            self._transport.cancel(first)
+        if second.payload:
+            first.answer(second)
 
-    def _drop(self, future: Future | None) -> None:
+    def _drop(self, flight: Flight | None) -> None:
         """Cancel a request and the one that the fallback engine got for the same call."""
-        while future is not None:
-            self._transport.cancel(future)
-            future = self._hedges.pop(future, None)
+        while flight is not None:
+            flight.cancel()
+            flight = self._hedges.pop(flight, None)

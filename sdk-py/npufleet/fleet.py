@@ -219,7 +219,6 @@ class AsyncFleet(Caller, AsyncOperations):
                 stack.push_async_callback(self._local.stop)
             stack.push_async_callback(self._control.close)
             stack.push_async_callback(self._transport.close)
-            self._stop_calls()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,15 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from npufleet.errors import FleetError, InvalidFrameError, OverloadedError, UnavailableError, from_kind
-from npufleet.transport import NO_RESPONDERS, Reply
+from npufleet.transport import NO_RESPONDERS
 from npufleet.wire import header
 
 if TYPE_CHECKING:
-    from npufleet.call import Request
+    from npufleet.call import Target
     from npufleet.statistics import Counters
-    from npufleet.transport import Transport
+    from npufleet.transport import Flight, Transport
 
-Future = asyncio.Future[Reply]
 Diagnose = Callable[[str], Awaitable[FleetError]]
 """Says what is wrong with a model that nobody serves."""
 
@@ -30,18 +29,20 @@ ATTEMPTS: Final = 3
 """How often a request is sent when every answer is `overloaded`."""
 
 FIRST_RETRY_S: Final = 0.02
-NEVER: Final = float("inf")
 
 
 class Recovery:
     """The second and later requests of one call, all within its deadline."""
 
-    def __init__(self, transport: Transport, counters: Counters, diagnose: Diagnose, request: Request) -> None:
+    def __init__(
+        self, transport: Transport, counters: Counters, diagnose: Diagnose, target: Target, first: Flight
+    ) -> None:
         self._transport = transport
         self._counters = counters
         self._diagnose = diagnose
-        self._request = request
-        self._subject = request.route.call
+        self._target = target
+        self._request = first
+        self._subject = target.call
         self._sent = 1
         self._first: FleetError | None = None
         self._reason: str | None = None
@@ -51,8 +52,8 @@ class Recovery:
         """Whether the fallback engine has been asked."""
         return self._reason is not None
 
-    async def after(self, reply: Reply, hedge: Future | None) -> Future:
-        """Return the future of the next request, or raise what the caller has to know.
+    async def after(self, reply: Flight, hedge: Flight | None) -> Flight:
+        """Return the next request, or raise what the caller has to know.
 
         `hedge` is the request that the fallback engine got already because half of the time had passed.
         """
@@ -73,19 +74,23 @@ class Recovery:
             error.add_note(f"the {self._first.engine or 'first'} engine said {self._first.kind}: {self._first}")
         raise error
 
-    def _fall_back(self, reason: str, hedge: Future | None) -> Future:
+    def _fall_back(self, reason: str, hedge: Flight | None) -> Flight:
         self._reason = reason
-        self._subject = self._request.route.fallback
+        self._subject = self._target.fallback
         if hedge is not None:
             return hedge
         return self._send()
 
-    def _send(self) -> Future:
+    def _send(self) -> Flight:
         request = self._request
         headers = request.headers
         if self._reason is not None:
             headers = {**(headers or {}), header.FALLBACK_REASON: self._reason}
-        return self._transport.request(self._subject, request.frame, request.deadline_us, headers)
+        # Asked twice, the fallback engine would not answer sooner.
+        half_time = self._reason is None
+        return self._transport.request(
+            self._subject, request.frame, request.deadline_us, headers, self._target, half_time
+        )
 
     async def _wait(self, error: OverloadedError) -> None:
         """Wait as long as the worker asks for, and half as long again at random; raise when that is no use."""
@@ -99,17 +104,17 @@ class Recovery:
 
     async def _nobody(self) -> FleetError:
         """Say why neither engine listens."""
-        route = self._request.route
-        if route.model is None:
-            return UnavailableError(f"no worker answers for {route.operation.name}; start one with `npufleet worker`")
+        target = self._target
+        if target.model is None:
+            return UnavailableError(f"no worker answers for {target.operation.name}; start one with `npufleet worker`")
         try:
             async with asyncio.timeout(max(0.0, self._request.deadline_us / 1e6 - time.time())):
-                return await self._diagnose(route.model)
+                return await self._diagnose(target.model)
         except TimeoutError:
-            return UnavailableError(f"no worker serves model '{route.model}'")
+            return UnavailableError(f"no worker serves model '{target.model}'")
 
 
-def error_of(reply: Reply) -> FleetError:
+def error_of(reply: Flight) -> FleetError:
     """Build the exception for a reply without a frame."""
     kind = reply.header(header.ERROR_KIND)
     if kind is None:

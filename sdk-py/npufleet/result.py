@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from npufleet.errors import InvalidShapeError
 from npufleet.wire import header
+from npufleet.wire.frame import reader_of
 from npufleet.wire.header import Timing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from npufleet.transport import Reply
-    from npufleet.wire.frame import Reader
+    from npufleet.transport import Flight
 
 
 class Result(Mapping[str, "NDArray[Any]"]):
@@ -22,12 +22,12 @@ class Result(Mapping[str, "NDArray[Any]"]):
     `trace_id` is the id of the call's trace (32 hex digits), or None when the call was not traced.
     """
 
-    __slots__ = ("_arrays", "_params", "_reader", "_reply", "trace_id")
+    __slots__ = ("_arrays", "_flight", "_params", "_reader", "trace_id")
 
-    def __init__(self, reply: Reply, reader: Reader, trace_id: str | None = None) -> None:
-        self._reply = reply
+    def __init__(self, flight: Flight, trace_id: str | None = None) -> None:
+        self._flight = flight
         # The header is checked; the arrays are made when they are asked for.
-        self._reader = reader
+        self._reader = reader_of(flight.payload)
         self._arrays: dict[str, NDArray[Any]] | None = None
         self._params: dict[str, Any] | None = None
         self.trace_id = trace_id
@@ -35,7 +35,7 @@ class Result(Mapping[str, "NDArray[Any]"]):
     @property
     def _tensors(self) -> dict[str, NDArray[Any]]:
         if self._arrays is None:
-            self._arrays = self._reader.tensors(self._reply.payload)
+            self._arrays = self._reader.tensors(self._flight.payload)
         return self._arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -69,20 +69,20 @@ class Result(Mapping[str, "NDArray[Any]"]):
     @property
     def engine(self) -> str | None:
         """`rust` or `python`: which implementation ran."""
-        return self._reply.header(header.ENGINE)
+        return self._flight.header(header.ENGINE)
 
     @property
     def device(self) -> str | None:
         """`NPU`, `GPU` or `CPU`: where it ran."""
-        return self._reply.header(header.DEVICE)
+        return self._flight.header(header.DEVICE)
 
     @property
     def fallback_reason(self) -> str | None:
         """Why the request left its first engine or device, or None when it did not."""
-        return self._reply.header(header.FALLBACK_REASON)
+        return self._flight.header(header.FALLBACK_REASON)
 
     @property
     def timing(self) -> Timing | None:
         """Where the time went inside the worker, in microseconds."""
-        text = self._reply.header(header.TIMING)
+        text = self._flight.header(header.TIMING)
         return Timing.parse(text) if text else None

@@ -30,12 +30,14 @@ class Counters:
         self.calls = self.retries = 0
         self.errors: dict[str, int] = {}
         self.fallbacks: dict[str, int] = {}
-        self.engines: dict[str | None, int] = {}
+        self.engines: dict[str | None, int] = {"rust": 0}
 
-    def fell_back(self, reason: str) -> None:
-        """Count an answer of another engine or device; the reason's first word is what is counted."""
-        word = reason.partition(":")[0]
-        self.fallbacks[word] = self.fallbacks.get(word, 0) + 1
+    def answered(self, engine: str | None, reason: str | None) -> None:
+        """Count an answer, and its fallback by the reason's first word."""
+        self.engines[engine] = self.engines.get(engine, 0) + 1
+        if reason is not None:
+            word = reason.partition(":")[0]
+            self.fallbacks[word] = self.fallbacks.get(word, 0) + 1
 
     def failed(self, kind: str) -> None:
         """Count an error."""
@@ -49,5 +51,5 @@ class Counters:
             retries=self.retries,
             errors=dict(self.errors),
             fallbacks=dict(self.fallbacks),
-            engines={engine or "unknown": count for engine, count in self.engines.items()},
+            engines={engine or "unknown": count for engine, count in self.engines.items() if count},
         )

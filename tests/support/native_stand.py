@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from npufleet.transport import Flight
+
 SUBJECT = "npu.v1.call.normal.echo"
 
 
@@ -41,6 +43,23 @@ async def transport(server: Server, **options: str) -> AsyncIterator[native.Nati
         yield opened
     finally:
         await opened.close()
+
+
+async def ask(
+    transport: native.NativeTransport,
+    subject: str,
+    frame: bytes,
+    deadline_us: int,
+    headers: dict[str, str] | None = None,
+) -> Flight:
+    """Send a request and wait for its reply."""
+    return await settled(transport.request(subject, frame, deadline_us, headers))
+
+
+async def settled(flight: Flight) -> Flight:
+    """Wait for the reply of a request that was sent; a flight is its own reply."""
+    await flight
+    return flight
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "models": ("errors", "wire", "broker", "watch", "model_files", "model_info"),
     "rows": ("errors", "wire"),
     "recovery": ("errors", "wire", "transport"),
-    "call": ("errors", "wire", "telemetry", "transport", "result", "statistics", "recovery"),
+    "call": ("errors", "wire", "telemetry", "result", "statistics", "recovery"),
     "opening": (),
     "_typed": (),
     "health": ("_engine",),

@@ -24,7 +24,7 @@ from npufleet.errors import (
 from npufleet.transport import native as transport
 from npufleet.transport.options import ConnectOptions
 from npufleet.wire import frame
-from tests.support.native_stand import SUBJECT, broker, soon
+from tests.support.native_stand import SUBJECT, ask, broker, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ async def test_a_worker_serves_until_it_is_told_to_stop(tmp_path: Path, number: 
             assert "ready" in iter(event["event"] for event in events)
             fleet = await transport.open(ConnectOptions(url=url))
             request = frame.encode({"x": np.arange(3.0)}, {})
-            reply = await fleet.request(SUBJECT, request, soon())
+            reply = await ask(fleet, SUBJECT, request, soon())
             assert reply.header("Npu-Engine") == "rust"
             np.testing.assert_array_equal(frame.decode(reply.payload)[0]["x"], np.arange(3.0))
             await fleet.close()

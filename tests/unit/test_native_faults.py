@@ -10,7 +10,7 @@ pytest.importorskip("npufleet._native", reason="the compiled core is not built")
 from npufleet.errors import DeadlineExceededError, UnavailableError
 from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
-from tests.support.native_stand import SUBJECT, broker, echo, silence, soon, transport
+from tests.support.native_stand import SUBJECT, ask, broker, echo, settled, silence, soon, transport
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -40,19 +40,19 @@ async def test_broker_restart(tmp_path: Path) -> None:
     waiting = fleet.request(SUBJECT, b"waits", soon(20))
     expires = fleet.request(SUBJECT, b"expires", soon(0.05))
     dropped = fleet.request(SUBJECT, b"dropped", soon(20))
-    fleet.cancel(dropped)
+    dropped.cancel()
     with pytest.raises(DeadlineExceededError):
         await expires
     async with broker(tmp_path, port=first.port) as second:
         # It leaves with the new connection; nobody listens there yet.
-        assert (await waiting).status == 503
+        assert (await settled(waiting)).status == 503
         assert fleet.state == "connected"
         async with silence(second) as heard:
             again = fleet.request(SUBJECT, b"again", soon())
             message = await asyncio.wait_for(heard.get(), 10)
             assert message.data == b"again"
             await message.respond(b"answered")
-            assert (await again).payload == b"answered"
+            assert (await settled(again)).payload == b"answered"
             assert heard.empty()
         await fleet.close()
 
@@ -81,11 +81,11 @@ async def test_close_while_the_broker_is_away(tmp_path: Path) -> None:
 async def test_users(tmp_path: Path) -> None:
     async with broker(tmp_path, USERS) as server:
         async with transport(server, user="alice", password="p@ss:w/rd") as fleet:
-            assert (await fleet.request(SUBJECT, b"", soon())).status == 503
+            assert (await ask(fleet, SUBJECT, b"", soon())).status == 503
         address = f"127.0.0.1:{server.port}"
         inside = ConnectOptions(url=f"nats://alice:p%40ss%3Aw%2Frd@{address}")
         fleet = await native.open(inside)
-        assert (await fleet.request(SUBJECT, b"", soon())).status == 503
+        assert (await ask(fleet, SUBJECT, b"", soon())).status == 503
         await fleet.close()
         with pytest.raises(UnavailableError, match=r"(?i)authorization") as refused:
             await native.open(ConnectOptions(url=f"nats://{address}", user="alice", password="wrong"))
@@ -109,8 +109,8 @@ async def test_a_forbidden_subject_fails_at_once(tmp_path: Path) -> None:
     async with broker(tmp_path, USERS) as server, transport(server, user="alice", password="p@ss:w/rd") as fleet:
         allowed = fleet.request(SUBJECT, b"", soon())
         with pytest.raises(UnavailableError, match=r"npu\.v1\.control\.x"):
-            await fleet.request("npu.v1.control.x", b"", soon(60))
-        assert (await allowed).status == 503
+            await ask(fleet, "npu.v1.control.x", b"", soon(60))
+        assert (await settled(allowed)).status == 503
 
 
 async def test_a_forbidden_inbox_fails_every_call(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_a_forbidden_inbox_fails_every_call(tmp_path: Path) -> None:
         transport(server, user="alice", password="p@ss:w/rd", inbox_prefix="_INBOX") as fleet,
     ):
         with pytest.raises(UnavailableError, match="inbox_prefix"):
-            await fleet.request(SUBJECT, b"", soon(60))
+            await ask(fleet, SUBJECT, b"", soon(60))
 
 
 async def test_a_broker_that_is_no_broker(tmp_path: Path) -> None:

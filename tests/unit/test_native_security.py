@@ -14,7 +14,7 @@ pytest.importorskip("npufleet._native", reason="the compiled core is not built")
 from npufleet.errors import UnavailableError
 from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
-from tests.support.native_stand import SUBJECT, broker, soon
+from tests.support.native_stand import SUBJECT, ask, broker, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ async def test_tls(tmp_path: Path) -> None:
         fleet = await native.open(ConnectOptions(url=address, **ours))
         large = bytes(1_000_000)
         for frame in (b"small", large):
-            assert (await fleet.request(SUBJECT, frame, soon())).status == 503
+            assert (await ask(fleet, SUBJECT, frame, soon())).status == 503
         await fleet.close()
         unknown_authority = {**ours, "tls_ca": paths["client.pem"]}
         nameless = {"tls_ca": paths["ca.pem"]}
@@ -94,7 +94,7 @@ async def test_credentials_file(tmp_path: Path) -> None:
     async with broker(tmp_path, f'operator: "{operator_jwt}"\n{preload}') as server:
         address = f"nats://127.0.0.1:{server.port}"
         fleet = await native.open(ConnectOptions(url=address, credentials=str(credentials)))
-        assert (await fleet.request(SUBJECT, b"", soon())).status == 503
+        assert (await ask(fleet, SUBJECT, b"", soon())).status == 503
         await fleet.close()
         with pytest.raises(UnavailableError, match=r"(?i)authorization"):
             await native.open(ConnectOptions(url=address))

@@ -12,7 +12,7 @@ pytest.importorskip("npufleet._native", reason="the compiled core is not built")
 from npufleet.errors import DeadlineExceededError, InvalidParameterError, PayloadTooLargeError, UnavailableError
 from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
-from tests.support.native_stand import SUBJECT, broker, echo, plain_client, silence, soon, transport
+from tests.support.native_stand import SUBJECT, ask, broker, echo, plain_client, settled, silence, soon, transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def test_round_trip(server: Server) -> None:
     async with transport(server) as fleet, echo(server):
         assert fleet.state == "connected"
         assert fleet.max_payload == 1 << 20
-        reply = await fleet.request(SUBJECT, b"frame", deadline, {"traceparent": "00-1"})
+        reply = await ask(fleet, SUBJECT, b"frame", deadline, {"traceparent": "00-1"})
         assert (reply.status, reply.payload) == (0, b"frame")
         assert reply.payload is reply.payload
         assert reply.header("Npu-Engine") == "test"
@@ -45,13 +45,13 @@ async def test_round_trip(server: Server) -> None:
 async def test_payload_sizes(server: Server, size: int) -> None:
     frame = bytes(range(256)) * (size // 256) + bytes(size % 256)
     async with transport(server) as fleet, echo(server):
-        reply = await fleet.request(SUBJECT, frame, soon())
+        reply = await ask(fleet, SUBJECT, frame, soon())
         assert reply.payload == frame
 
 
 async def test_no_responders(server: Server) -> None:
     async with transport(server) as fleet:
-        reply = await fleet.request(SUBJECT, b"frame", soon())
+        reply = await ask(fleet, SUBJECT, b"frame", soon())
         assert (reply.status, reply.payload) == (503, b"")
 
 
@@ -70,14 +70,14 @@ async def test_the_deadline_ends_a_call_and_tells_the_worker(server: Server) -> 
 async def test_a_deadline_that_has_passed(server: Server) -> None:
     async with transport(server) as fleet, silence(server):
         with pytest.raises(DeadlineExceededError):
-            await fleet.request(SUBJECT, b"frame", soon(-5))
+            await ask(fleet, SUBJECT, b"frame", soon(-5))
         with pytest.raises(DeadlineExceededError):
-            await fleet.request(SUBJECT, b"frame", 0)
+            await ask(fleet, SUBJECT, b"frame", 0)
 
 
 async def test_a_deadline_in_the_far_future(server: Server) -> None:
     async with transport(server) as fleet, echo(server):
-        assert (await fleet.request(SUBJECT, b"frame", 2**64 - 1)).payload == b"frame"
+        assert (await ask(fleet, SUBJECT, b"frame", 2**64 - 1)).payload == b"frame"
 
 
 async def test_short_deadlines_are_not_delayed_by_long_ones(server: Server) -> None:
@@ -86,7 +86,7 @@ async def test_short_deadlines_are_not_delayed_by_long_ones(server: Server) -> N
         started = time.monotonic()
         for index in range(5):
             with pytest.raises(DeadlineExceededError):
-                await fleet.request(SUBJECT, b"short", soon(0.02 * (index + 1)))
+                await ask(fleet, SUBJECT, b"short", soon(0.02 * (index + 1)))
         assert time.monotonic() - started < 2.0
         assert not long.done()
 
@@ -95,11 +95,11 @@ async def test_cancel_tells_the_worker_and_ends_the_future(server: Server) -> No
     async with transport(server) as fleet, silence(server) as heard:
         future = fleet.request(SUBJECT, b"frame", soon())
         call = await asyncio.wait_for(heard.get(), 5)
-        fleet.cancel(future)
+        future.cancel()
         assert future.cancelled()
         cancellation = await asyncio.wait_for(heard.get(), 5)
         assert cancellation.subject == "npu.v1.cancel." + ".".join(call.reply.split(".")[-2:])
-        fleet.cancel(future)  # again: nothing to do
+        future.cancel()  # again: nothing to do
     assert heard.empty()
 
 
@@ -107,18 +107,18 @@ async def test_a_late_answer_to_a_cancelled_call_goes_nowhere(server: Server) ->
     async with transport(server) as fleet, silence(server) as heard, plain_client(server) as late:
         future = fleet.request(SUBJECT, b"frame", soon())
         call = await asyncio.wait_for(heard.get(), 5)
-        fleet.cancel(future)
+        future.cancel()
         await late.publish(call.reply, b"too late")
         await late.flush()
         other = fleet.request("nobody.listens", b"", soon())
-        assert (await other).status == 503
+        assert (await settled(other)).status == 503
 
 
 async def test_a_future_cancelled_by_others_is_left_alone(server: Server) -> None:
     async with transport(server) as fleet, echo(server):
         future = fleet.request(SUBJECT, b"frame", soon())
         future.cancel()
-        assert (await fleet.request(SUBJECT, b"next", soon())).payload == b"next"
+        assert (await ask(fleet, SUBJECT, b"next", soon())).payload == b"next"
 
 
 async def test_payload_too_large_carries_both_sizes_and_leaves_the_connection(server: Server) -> None:
@@ -132,7 +132,7 @@ async def test_payload_too_large_carries_both_sizes_and_leaves_the_connection(se
         message = await asyncio.wait_for(heard.get(), 10)
         assert message.data == fits
         await message.respond(b"taken")
-        assert (await largest).payload == b"taken"
+        assert (await settled(largest)).payload == b"taken"
         assert fleet.state == "connected"
 
 
@@ -175,7 +175,8 @@ async def test_dropped_without_close(server: Server) -> None:
     from npufleet import _native
 
     client = _native.Client(f'{{"url": "nats://127.0.0.1:{server.port}"}}')
-    client.submit(SUBJECT, b"frame", soon(), None, object())
+    client.attach(asyncio.get_running_loop(), lambda: None, lambda _: None)
+    client.request(SUBJECT, b"frame", soon())
     del client
 
 
@@ -197,7 +198,7 @@ async def test_nobody_at_the_address(server: Server) -> None:
 
 def _use(client: object, verdicts: multiprocessing.Queue[str]) -> None:
     try:
-        client.drain()  # type: ignore[attr-defined]
+        client.resolve()  # type: ignore[attr-defined]
     except RuntimeError as error:
         verdicts.put(str(error))
     else:
@@ -215,5 +216,5 @@ async def test_a_forked_child_is_told(server: Server) -> None:
     assert "fork" in await asyncio.to_thread(verdicts.get, timeout=10)
     child.join(10)
     assert child.exitcode == 0
-    assert client.drain() == []
+    client.resolve()
     client.close()

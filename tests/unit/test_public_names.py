@@ -166,7 +166,7 @@ def test_a_result_is_a_mapping_of_arrays() -> None:
             return {"Npu-Engine": "rust", "Npu-Timing": "queued=1;fetching=2;batching=3;executing=4"}.get(name)
 
     reply = Reply()
-    result = Result(reply, frame.reader_of(reply.payload))
+    result = Result(reply)
     assert result.params == {"n": 3}
     assert list(result) == ["y", "z"]
     assert len(result) == 2

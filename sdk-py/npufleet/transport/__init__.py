@@ -5,21 +5,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
 
 from npufleet.errors import InvalidParameterError, UnavailableError
 from npufleet.transport.options import ConnectOptions
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["ConnectOptions", "Reply", "Transport", "hint", "open_transport"]
+__all__ = ["ConnectOptions", "Flight", "HalfTime", "Request", "Route", "Transport", "hint", "open_transport"]
 
 NO_RESPONDERS = 503
 
 
-class Reply(Protocol):
-    """One answer: of a worker, or of the broker when nobody listens."""
+class Flight(Protocol):
+    """One request in flight, and once it is done its reply: of a worker, or of the broker when nobody listens.
+
+    To be awaited, or watched with callbacks like an asyncio future. Awaiting it raises `DeadlineExceededError` at the
+    deadline and `UnavailableError` when the connection breaks; cancelling it tells the workers to drop the work.
+    """
+
+    @property
+    def origin(self) -> Any:
+        """What was given with the request."""
+        ...
+
+    @property
+    def deadline_us(self) -> int:
+        """When it must have been answered, in unix microseconds."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """The further headers that it was sent with."""
+        ...
+
+    @property
+    def frame(self) -> bytes:
+        """The frame that was sent, as long as there is no good reply."""
+        ...
+
+    @property
+    def plain(self) -> bool:
+        """Whether the reply is a frame by a Rust worker and without a fallback, as nearly all are."""
+        ...
 
     @property
     def status(self) -> int:
@@ -33,6 +60,48 @@ class Reply(Protocol):
 
     def header(self, name: str) -> str | None:
         """One header of the reply, or None."""
+        ...
+
+    def answer(self, other: Any) -> None:
+        """End with the reply of another flight, which has one."""
+        ...
+
+    def cancel(self) -> bool:
+        """Forget the request and tell the workers to drop it; false when it has ended already."""
+        ...
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """How it failed, or None; for one that has ended."""
+        ...
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
+        """Have `callback(flight)` called when it has ended."""
+        ...
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
+
+
+HalfTime = Callable[[Any], None]
+"""Takes a flight that has half of its time behind it."""
+
+
+class Route(Protocol):
+    """The short way for requests to one subject that are like one before."""
+
+    def begin(self, tensors: object, timeout: float) -> Flight | None:
+        """Send tensors without parameters, or return None when they have to be looked at first."""
+        ...
+
+    def learn(self, tensors: object, frame: bytes) -> None:
+        """Remember how the frame of these tensors was made, so that the next like it are begun at once."""
         ...
 
 
@@ -54,22 +123,40 @@ class Transport(Protocol):
         """`connected`, `reconnecting` or `closed`."""
         ...
 
-    def request(
-        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
-    ) -> asyncio.Future[Reply]:
-        """Send a frame and return the future of its reply.
-
-        The future fails with `DeadlineExceededError` at `deadline_us` (unix microseconds) and with
-        `UnavailableError` when the connection breaks. Raises `PayloadTooLargeError` before anything is sent.
-        """
+    @property
+    def request(self) -> Request:
+        """Send a frame."""
         ...
 
-    def cancel(self, future: asyncio.Future[Reply]) -> None:
-        """Forget a request and tell the workers to drop it."""
+    def on_half_time(self, half_time: HalfTime) -> None:
+        """Call `half_time` with each flight that asked for it and has half of its time behind it."""
+        ...
+
+    def route(self, subject: str, only_input: str | None, origin: object) -> Route:
+        """Return the short way for requests to one subject; `only_input` names tensors that are one array.
+
+        What it sends has `origin`, and hears of half-times.
+        """
         ...
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect."""
+        ...
+
+
+class Request(Protocol):
+    """How a transport sends a frame; raises `PayloadTooLargeError` before anything is sent."""
+
+    def __call__(
+        self,
+        subject: str,
+        frame: bytes,
+        deadline_us: int,
+        headers: dict[str, str] | None = None,
+        origin: Any = None,
+        half_time: bool = False,
+    ) -> Flight:
+        """Send a frame that must be answered by `deadline_us` (unix microseconds)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The transport over the compiled core: a thread of its own speaks to the broker, this loop only resolves futures."""
+"""The transport over the compiled core: a thread of its own speaks to the broker, this loop only resolves flights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from npufleet.errors import from_kind
-
 if TYPE_CHECKING:
     from npufleet import _native
-    from npufleet.transport import Reply
+    from npufleet.transport import HalfTime
     from npufleet.transport.options import ConnectOptions
 
 
@@ -22,11 +20,10 @@ class NativeTransport:
     def __init__(self, client: _native.Client, loop: asyncio.AbstractEventLoop) -> None:
         self._client = client
         self._loop = loop
-        self._create_future = loop.create_future
-        self._submit = client.submit
-        self._flushing = False
         self._closed = False
-        loop.add_reader(client.fileno(), self._resolve)
+        self.request = client.request
+        self.on_half_time(lambda _: None)
+        loop.add_reader(client.fileno(), client.resolve)
 
     @property
     def max_payload(self) -> int:
@@ -38,23 +35,15 @@ class NativeTransport:
         """`connected`, `reconnecting` or `closed`."""
         return self._client.state
 
-    def request(
-        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
-    ) -> asyncio.Future[Reply]:
-        """Send a frame and return the future of its reply; see `Transport.request`."""
-        # Not a subclass that knows its number: asyncio awaits only its own class by the fast path.
-        future: asyncio.Future[Reply] = self._create_future()
-        self._submit(subject, frame, deadline_us, headers, future)
-        if not self._flushing:
-            # The calls that other tasks make in this turn of the loop leave together with this one.
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-        return future
+    def on_half_time(self, half_time: HalfTime) -> None:
+        """Call `half_time` with each flight that asked for it and has half of its time behind it."""
+        loop, flush = self._loop, self._client.flush
+        # The calls that other tasks make in this turn of the loop leave together.
+        self._client.attach(loop, lambda: loop.call_soon(flush), half_time)
 
-    def cancel(self, future: asyncio.Future[Reply]) -> None:
-        """Forget a request and tell the workers to drop it; a future that is done is left as it is."""
-        self._client.cancel(future)
-        future.cancel()
+    def route(self, subject: str, only_input: str | None, origin: object) -> _native.Route:
+        """Return the short way for requests to one subject; see `Transport.route`."""
+        return self._client.route(subject, only_input, origin)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; closing again does nothing."""
@@ -67,22 +56,7 @@ class NativeTransport:
         except RuntimeError:
             # The interpreter is ending, and gives no work to threads any more.
             self._client.close()
-        self._resolve()
-
-    def _flush(self) -> None:
-        self._flushing = False
-        self._client.flush()
-
-    def _resolve(self) -> None:
-        for future, outcome in self._client.drain():
-            # The awaiting task may have been cancelled without anybody telling us.
-            if future.done():
-                continue
-            if type(outcome) is tuple:
-                kind, message = outcome
-                future.set_exception(from_kind(kind, message))
-            else:
-                future.set_result(outcome)
+        self._client.resolve()
 
 
 async def open(options: ConnectOptions) -> NativeTransport:  # noqa: A001  (the name that both transports share)

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 from nats.nuid import NUID
 
 from npufleet.errors import DeadlineExceededError, FleetError, PayloadTooLargeError, UnavailableError
-from npufleet.transport import Reply, connection
+from npufleet.transport import connection
 from npufleet.transport.sweep import Sweep
 from npufleet.wire import header
 from npufleet.wire import subject as subjects
@@ -20,11 +20,12 @@ from npufleet.wire import subject as subjects
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
+    from npufleet.transport import HalfTime
     from npufleet.transport.options import ConnectOptions
 
 _log = logging.getLogger(__name__)
 
-_NEVER: Final = 1 << 63
+_NEVER: Final = float("inf")
 _HEADER_ROOM: Final = 4096
 """Below max_payload by this much, a request cannot be too large whatever its headers are."""
 
@@ -36,33 +37,67 @@ async def open(options: ConnectOptions) -> PureTransport:  # noqa: A001 - the na
     return transport
 
 
-class PureReply:
-    """A message from nats-py as a `Reply`."""
+class PureFlight(asyncio.Future["Msg"]):
+    """One request as an asyncio future of its reply; see `Flight`."""
 
-    __slots__ = ("_headers", "payload")
+    plain = False
 
-    def __init__(self, message: Msg) -> None:
-        self.payload: bytes = message.data
-        self._headers = message.headers
+    def __init__(
+        self,
+        transport: PureTransport,
+        token: str,
+        frame: bytes,
+        deadline_us: int,
+        headers: dict[str, str] | None,
+        origin: Any,
+        half_time: float,
+    ) -> None:
+        super().__init__(loop=transport.loop)
+        self._transport = transport
+        self.token = token
+        self.frame = frame
+        self.deadline_us = deadline_us
+        self.headers = headers
+        self.origin = origin
+        self.half_time = half_time
+        """On `time.time()`'s clock; infinite when nobody wants to hear of it."""
+        self.sent = False
 
     @property
     def status(self) -> int:
         """503 when nobody subscribes to the subject, 0 for an answer."""
-        return int(self._headers.get("Status", 0)) if self._headers and not self.payload else 0
+        message = self.result()
+        return int(message.headers.get("Status", 0)) if message.headers and not message.data else 0
+
+    @property
+    def payload(self) -> bytes:
+        """The reply frame; empty when the worker answers with an error."""
+        return self.result().data
 
     def header(self, name: str) -> str | None:
-        """One header, or None."""
-        return self._headers.get(name) if self._headers else None
+        """One header of the reply, or None."""
+        headers = self.result().headers
+        return headers.get(name) if headers else None
+
+    def answer(self, other: PureFlight) -> None:
+        """End with the reply of another flight, which has one."""
+        self._transport.forget(self)
+        self.set_result(other.result())
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Forget the request and tell the workers to drop it."""
+        self._transport.forget(self)
+        return super().cancel(msg)
 
 
-class _Pending(asyncio.Future[Reply]):
-    """The future of one request, with what the sweeper and a lost connection need to know."""
+class PureRoute:
+    """Has no short way: every request goes through the checks."""
 
-    __slots__ = ("deadline_us", "sent", "token")
+    def begin(self, tensors: object, timeout: float) -> None:
+        """Send nothing."""
 
-    token: str
-    deadline_us: int
-    sent: bool
+    def learn(self, tensors: object, frame: bytes) -> None:
+        """Remember nothing."""
 
 
 class PureTransport:
@@ -72,17 +107,18 @@ class PureTransport:
 
     def __init__(self, options: ConnectOptions) -> None:
         self._options = options
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._client = connection.Client()
         self._id = NUID().next().decode()
         self._inbox = f"{options.inbox_prefix}.{self._id}."
         self._sequence = 0
         self._max_payload = self._surely_fits = 0
-        self._pending: dict[str, _Pending] = {}
-        self._outgoing: deque[tuple[_Pending | None, str, bytes, str, dict[str, str] | None]] = deque()
+        self._pending: dict[str, PureFlight] = {}
+        self._outgoing: deque[tuple[PureFlight | None, str, bytes, str, dict[str, str] | None]] = deque()
         self._outgoing_or_connected = asyncio.Event()
-        self._deadlines = Sweep(self._loop, self._expire)
-        self._next_deadline_us = _NEVER
+        self._half_time: HalfTime = lambda _: None
+        self._due = Sweep(self.loop, self._sweep)
+        self._next_due = _NEVER
         self._writer: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._closed = False
@@ -90,7 +126,7 @@ class PureTransport:
     async def start(self) -> None:
         """Connect, subscribe to the inbox, and begin to write."""
         await self._open()
-        self._writer = self._loop.create_task(self._write(), name="npufleet-pure-writer")
+        self._writer = self.loop.create_task(self._write(), name="npufleet-pure-writer")
 
     async def _open(self) -> None:
         client = connection.Client()
@@ -119,9 +155,23 @@ class PureTransport:
             return "closed"
         return "connected" if self._client.is_connected else "reconnecting"
 
+    def on_half_time(self, half_time: HalfTime) -> None:
+        """Call `half_time` with each flight that asked for it and has half of its time behind it."""
+        self._half_time = half_time
+
+    def route(self, subject: str, only_input: str | None, origin: object) -> PureRoute:
+        """Return the short way, which this transport does not have."""
+        return PureRoute()
+
     def request(
-        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None = None
-    ) -> asyncio.Future[Reply]:
+        self,
+        subject: str,
+        frame: bytes,
+        deadline_us: int,
+        headers: dict[str, str] | None = None,
+        origin: Any = None,
+        half_time: bool = False,
+    ) -> PureFlight:
         """Queue a request for the writer; see `Transport.request`."""
         if self._closed:
             raise UnavailableError(f"the connection to {self._options.url} is closed")
@@ -133,31 +183,29 @@ class PureTransport:
             if size > self._max_payload:
                 raise PayloadTooLargeError.of(size, self._max_payload)
         self._sequence += 1
-        pending = _Pending(loop=self._loop)
-        pending.token = token = str(self._sequence)
-        pending.deadline_us = deadline_us
-        pending.sent = False
-        self._pending[token] = pending
-        self._outgoing.append((pending, subject, frame, self._inbox + token, fields))
+        token = str(self._sequence)
+        now = time.time()
+        half = (now + deadline_us / 1e6) / 2 if half_time else _NEVER
+        flight = PureFlight(self, token, frame, deadline_us, headers, origin, half)
+        self._pending[token] = flight
+        self._outgoing.append((flight, subject, frame, self._inbox + token, fields))
         self._outgoing_or_connected.set()
-        if deadline_us < self._next_deadline_us:
-            self._next_deadline_us = deadline_us
-            self._deadlines.at(time.monotonic() + deadline_us / 1e6 - time.time())
-        return pending
+        due = min(half, deadline_us / 1e6)
+        if due < self._next_due:
+            self._next_due = due
+            self._due.at(time.monotonic() + due - now)
+        return flight
 
-    def cancel(self, future: asyncio.Future[Reply]) -> None:
-        """Forget a request and tell the workers to drop it."""
-        if not isinstance(future, _Pending):
-            return
-        known = self._pending.pop(future.token, None)
-        future.cancel()
-        if known is not None and future.sent and not self._closed:
-            self._send_cancel(future)
+    def forget(self, flight: PureFlight) -> None:
+        """Let a reply go nowhere, and tell the workers to drop the work."""
+        known = self._pending.pop(flight.token, None)
+        if known is not None and flight.sent and not self._closed:
+            self._send_cancel(flight)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; may be repeated."""
         self._closed = True
-        self._deadlines.stop()
+        self._due.stop()
         tasks = [task for task in (self._writer, self._reopening) if task is not None]
         for task in tasks:
             task.cancel()
@@ -165,7 +213,7 @@ class PureTransport:
         self._fail(list(self._pending.values()), "the connection was closed by this program")
         await self._client.close()
 
-    def _send_cancel(self, pending: _Pending) -> None:
+    def _send_cancel(self, pending: PureFlight) -> None:
         subject = subjects.cancel(f"{self._id}.{pending.token}", self._options.prefix)
         self._outgoing.append((None, subject, b"", "", None))
         self._outgoing_or_connected.set()
@@ -195,30 +243,34 @@ class PureTransport:
     async def _on_message(self, message: Msg) -> None:
         pending = self._pending.pop(message.subject[len(self._inbox) :], None)
         if pending is not None and not pending.done():
-            pending.set_result(PureReply(message))
+            pending.set_result(message)
 
-    def _expire(self) -> float | None:
-        """Fail the requests whose deadline has passed; return when the next one does."""
+    def _sweep(self) -> float | None:
+        """Fail the requests whose deadline has passed, tell of half-times, and return when the next is due."""
         now = time.time()
         earliest = _NEVER
         for pending in list(self._pending.values()):
+            if pending.half_time <= now and not pending.done():
+                pending.half_time = _NEVER
+                self._half_time(pending)
             if pending.deadline_us > now * 1e6:
-                earliest = min(earliest, pending.deadline_us)
+                earliest = min(earliest, pending.half_time, pending.deadline_us / 1e6)
                 continue
-            del self._pending[pending.token]
+            # Telling of a half-time may have ended it.
+            self._pending.pop(pending.token, None)
             if not pending.done():
                 pending.set_exception(self._late(pending))
             if pending.sent:
                 self._send_cancel(pending)
-        self._next_deadline_us = earliest
-        return time.monotonic() + earliest / 1e6 - now if earliest < _NEVER else None
+        self._next_due = earliest
+        return time.monotonic() + earliest - now if earliest < _NEVER else None
 
-    def _late(self, pending: _Pending) -> FleetError:
+    def _late(self, pending: PureFlight) -> FleetError:
         if pending.sent:
             return DeadlineExceededError("no answer before the deadline")
         return UnavailableError(f"no connection to {self._options.url} before the deadline")
 
-    def _fail(self, pending: list[_Pending], reason: str) -> None:
+    def _fail(self, pending: list[PureFlight], reason: str) -> None:
         for each in pending:
             self._pending.pop(each.token, None)
             if not each.done():
@@ -242,7 +294,7 @@ class PureTransport:
     async def _on_closed(self) -> None:
         """Begin again: nats-py gives up for good after some errors that pass, such as too many connections."""
         if not self._closed and (self._reopening is None or self._reopening.done()):
-            self._reopening = self._loop.create_task(self._reopen(), name="npufleet-pure-reopen")
+            self._reopening = self.loop.create_task(self._reopen(), name="npufleet-pure-reopen")
 
     async def _reopen(self) -> None:
         while True:

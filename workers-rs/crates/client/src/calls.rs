@@ -24,6 +24,11 @@ impl Now {
         }
     }
 
+    /// Returns the moment halfway to another.
+    pub(crate) fn halfway(&self, to: Instant) -> Instant {
+        self.instant + to.saturating_duration_since(self.instant) / 2
+    }
+
     /// Returns the moment of a deadline, or this one when it has passed.
     pub(crate) fn instant(&self, deadline_us: u64) -> Instant {
         self.instant + Duration::from_micros(deadline_us.saturating_sub(self.unix_us))
@@ -34,8 +39,17 @@ pub(crate) struct Call<T> {
     pub(crate) ticket: T,
     pub(crate) subject: Subject,
     pub(crate) deadline: Instant,
+    /// When the caller wants to hear that half of its time has passed.
+    pub(crate) half_time: Option<Instant>,
     /// Whether it was given to the connection; what was not yet sent survives a lost connection.
     pub(crate) sent: bool,
+}
+
+impl<T> Call<T> {
+    /// The next moment at which something is to be done.
+    fn due(&self) -> Instant {
+        self.half_time.unwrap_or(self.deadline)
+    }
 }
 
 /// Spreads our own sequence numbers over the table. They are nobody's input, so no defence against collisions is needed.
@@ -76,10 +90,8 @@ impl<T> Calls<T> {
     }
 
     pub(crate) fn insert(&mut self, sequence: u64, call: Call<T>) {
-        self.earliest = Some(
-            self.earliest
-                .map_or(call.deadline, |earliest| earliest.min(call.deadline)),
-        );
+        let due = call.due();
+        self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
         self.calls.insert(sequence, call);
     }
 
@@ -103,10 +115,22 @@ impl<T> Calls<T> {
         self.earliest
     }
 
+    /// Returns the tickets of calls that half of their time has passed for; each once. A [`Calls::take`] must follow.
+    pub(crate) fn half_times(&mut self, now: Instant) -> impl Iterator<Item = T>
+    where
+        T: Clone,
+    {
+        let due = move |call: &&mut Call<T>| call.half_time.is_some_and(|half_time| half_time <= now);
+        self.calls.values_mut().filter(due).map(|call| {
+            call.half_time = None;
+            call.ticket.clone()
+        })
+    }
+
     /// Takes out every call that `which` names.
     pub(crate) fn take(&mut self, mut which: impl FnMut(&Call<T>) -> bool) -> Vec<(u64, Call<T>)> {
         let taken = self.calls.extract_if(|_, call| which(call)).collect();
-        self.earliest = self.calls.values().map(|call| call.deadline).min();
+        self.earliest = self.calls.values().map(Call::due).min();
         taken
     }
 }
@@ -127,6 +151,7 @@ mod tests {
                     ticket: sequence,
                     subject: "s".into(),
                     deadline,
+                    half_time: None,
                     sent: false,
                 },
             );

@@ -13,13 +13,13 @@ use crate::shared::{Shared, Submission};
 use crate::thread::{self, Connected};
 
 /// Sends calls and collects what came of them; `T` is whatever the caller wants back with each.
-pub struct Client<T: Send + 'static> {
+pub struct Client<T: Clone + Send + 'static> {
     shared: Arc<Shared<T>>,
     connected: Connected,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl<T: Send + 'static> Client<T> {
+impl<T: Clone + Send + 'static> Client<T> {
     /// Connects; blocks until the broker has answered or refused.
     ///
     /// `wake` is called from the connection's thread when [`Client::drain`] has something again. It must not block.
@@ -109,7 +109,7 @@ impl<T: Send + 'static> Client<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Client<T> {
+impl<T: Clone + Send + 'static> Drop for Client<T> {
     fn drop(&mut self) {
         self.close();
     }

@@ -45,7 +45,7 @@ enum Outgoing {
     Cancel { sequence: u64 },
 }
 
-pub(crate) struct Driver<T> {
+pub(crate) struct Driver<T: Clone> {
     shared: Arc<Shared<T>>,
     nats: async_nats::Client,
     inbox: Subscriber,
@@ -64,7 +64,7 @@ pub(crate) struct Driver<T> {
     closing: bool,
 }
 
-impl<T> Driver<T> {
+impl<T: Clone> Driver<T> {
     pub(crate) fn new(shared: Arc<Shared<T>>, opened: Opened, fleet_prefix: &str) -> Self {
         let Opened {
             nats,
@@ -188,6 +188,7 @@ impl<T> Driver<T> {
                             continue;
                         }
                         let deadline = now.instant(request.deadline_us);
+                        let half_time = request.half_time.then(|| now.halfway(deadline));
                         let subject = request.subject.clone();
                         self.calls.insert(
                             sequence,
@@ -195,6 +196,7 @@ impl<T> Driver<T> {
                                 ticket,
                                 subject,
                                 deadline,
+                                half_time,
                                 sent: false,
                             },
                         );
@@ -302,6 +304,8 @@ impl<T> Driver<T> {
                 return;
             }
             let now = Instant::now();
+            let halfway = self.calls.half_times(now);
+            self.results.extend(halfway.map(|ticket| (ticket, Outcome::HalfTime)));
             for (sequence, call) in self.calls.take(|call| call.deadline <= now) {
                 if call.sent {
                     self.outgoing.push_back(Outgoing::Cancel { sequence });
@@ -367,7 +371,7 @@ impl<T> Driver<T> {
     }
 }
 
-impl<T> Drop for Driver<T> {
+impl<T: Clone> Drop for Driver<T> {
     /// Whatever ends the driver, no caller is left waiting.
     fn drop(&mut self) {
         self.close();

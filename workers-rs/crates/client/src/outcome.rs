@@ -15,6 +15,8 @@ pub struct Request {
     pub headers: Option<Vec<(String, String)>>,
     /// The frame.
     pub payload: Bytes,
+    /// Whether the caller wants to hear when half of the time has passed.
+    pub half_time: bool,
 }
 
 /// An answer as it came from the broker.
@@ -40,9 +42,11 @@ impl Reply {
     }
 }
 
-/// How a submitted call ended.
+/// What becomes of a submitted call.
 #[derive(Debug)]
 pub enum Outcome {
+    /// Half of its time has passed; it goes on.
+    HalfTime,
     /// Somebody answered, be it with an error.
     Reply(Reply),
     /// Nobody will: the deadline passed, or the connection was lost or closed.

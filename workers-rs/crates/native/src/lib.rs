@@ -1,8 +1,10 @@
 //! The Python extension `npufleet._native`: client and worker, thin.
 //!
 //! In the order that data flows:
-//! - [`client`]: `Client`, calls in flight over one connection, completed through an event descriptor
-//! - [`reply`]: `Reply`, what a call gave
+//! - [`client`]: `Client`, a connection
+//! - [`route`]: `Route`, the short way for requests like those before
+//! - [`flight`]: `Flight`, a request in flight and its reply
+//! - [`hub`]: a connection with its flights, and the event loop that resolves them
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
 //! - [`worker`]: `run_worker`, a whole worker that serves until it is told to stop
 //! - [`errors`]: error kinds as the exceptions of `npufleet.errors`
@@ -11,9 +13,11 @@
 
 mod client;
 mod errors;
+mod flight;
 mod fork;
+mod hub;
 mod kernel;
-mod reply;
+mod route;
 mod wake;
 mod worker;
 
@@ -28,7 +32,8 @@ fn version() -> &'static str {
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
-    module.add_class::<reply::Reply>()?;
+    module.add_class::<flight::Flight>()?;
+    module.add_class::<route::Route>()?;
     module.add_function(wrap_pyfunction!(kernel::execute, module)?)?;
     module.add_function(wrap_pyfunction!(worker::run_worker, module)?)?;
     module.add_function(wrap_pyfunction!(version, module)?)?;

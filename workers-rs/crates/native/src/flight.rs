@@ -1,0 +1,337 @@
+//! One request in flight and, once it is done, its reply.
+
+use std::mem::take;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use npufleet_client::{Outcome, Reply};
+use npufleet_wire::{Error, header};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCFunction, PyDict};
+
+use crate::errors::raise;
+use crate::hub::{Hub, alive};
+
+/// A request in flight; awaited like an asyncio future, it is its own reply once it is done.
+///
+/// asyncio's futures schedule everybody who waits for them through the loop's queue of Python objects, which costs more
+/// than the rest of a call. This one follows the same protocol and continues a waiting task at once.
+#[pyclass(frozen, module = "npufleet._native")]
+pub(crate) struct Flight {
+    hub: Weak<Hub>,
+    token: u64,
+    sequence: u64,
+    /// What the caller wants back at half-time.
+    #[pyo3(get)]
+    origin: Py<PyAny>,
+    /// When it must have been answered, in unix microseconds.
+    #[pyo3(get)]
+    deadline_us: u64,
+    /// The further headers that it was sent with, or None.
+    #[pyo3(get)]
+    headers: Option<Py<PyDict>>,
+    state: Mutex<State>,
+}
+
+/// What a new flight is made of.
+pub(crate) struct Start {
+    pub(crate) token: u64,
+    pub(crate) sequence: u64,
+    pub(crate) origin: Py<PyAny>,
+    pub(crate) deadline_us: u64,
+    pub(crate) headers: Option<Py<PyDict>>,
+    pub(crate) frame: Bytes,
+}
+
+struct State {
+    /// Kept until there is a good reply: another engine may have to be asked with it.
+    frame: Bytes,
+    end: Option<End>,
+    /// Who waits, each with the context to run in.
+    waiting: Vec<(Py<PyAny>, Py<PyAny>)>,
+    /// Set while a task is about to wait for this: asyncio's sign that it was awaited and not just yielded.
+    blocking: bool,
+}
+
+enum End {
+    Replied { reply: Reply, payload: Py<PyBytes> },
+    Failed(Error),
+    Cancelled,
+}
+
+impl Flight {
+    pub(crate) fn new(hub: Weak<Hub>, start: Start) -> Self {
+        Self {
+            hub,
+            token: start.token,
+            sequence: start.sequence,
+            origin: start.origin,
+            deadline_us: start.deadline_us,
+            headers: start.headers,
+            state: Mutex::new(State {
+                frame: start.frame,
+                end: None,
+                waiting: Vec::new(),
+                blocking: false,
+            }),
+        }
+    }
+
+    /// Ends the flight and lets everybody who waits go on; nothing when it has ended already.
+    pub(crate) fn complete(flight: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+        let py = flight.py();
+        let end = match outcome {
+            Outcome::Reply(mut reply) => {
+                // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
+                let payload = PyBytes::new(py, &take(&mut reply.payload)).unbind();
+                End::Replied { reply, payload }
+            }
+            Outcome::Failed(error) => End::Failed(error),
+            Outcome::HalfTime => return Ok(()),
+        };
+        let Some(waiting) = flight.get().end(py, end) else {
+            return Ok(());
+        };
+        let mut failed = Ok(());
+        for (callback, context) in waiting {
+            let (callback, context) = (callback.bind(py), context.bind(py));
+            // A task's own wake-up is a built-in function. It may run here and now, since no task runs while the loop
+            // resolves; anybody else gets the turn of the loop that a future would give.
+            let went_on = if callback.is_exact_instance_of::<PyCFunction>() {
+                context.call_method1(intern!(py, "run"), (callback, flight))
+            } else {
+                flight.get().call_soon(callback, context, flight)
+            };
+            if let Err(error) = went_on {
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    /// Sets how it ended and returns who waits, or nothing when it had ended before.
+    fn end(&self, py: Python<'_>, end: End) -> Option<Vec<(Py<PyAny>, Py<PyAny>)>> {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return None;
+        }
+        if matches!(&end, End::Replied { payload, .. } if !payload.bind(py).as_bytes().is_empty()) {
+            state.frame = Bytes::new();
+        }
+        state.end = Some(end);
+        Some(take(&mut state.waiting))
+    }
+
+    fn call_soon<'py>(
+        &self,
+        callback: &Bound<'py, PyAny>,
+        context: &Bound<'py, PyAny>,
+        flight: &Bound<'py, Self>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = flight.py();
+        let named = PyDict::new(py);
+        named.set_item(intern!(py, "context"), context)?;
+        let hub = self.hub()?;
+        hub.event_loop(py)?
+            .call_method(intern!(py, "call_soon"), (callback, flight), Some(&named))
+    }
+
+    fn hub(&self) -> PyResult<Arc<Hub>> {
+        alive(&self.hub)
+    }
+
+    fn reply<T>(&self, read: impl FnOnce(&Reply, &Py<PyBytes>) -> T) -> PyResult<T> {
+        match &self.state.lock().end {
+            Some(End::Replied { reply, payload }) => Ok(read(reply, payload)),
+            _ => Err(PyRuntimeError::new_err("there is no reply")),
+        }
+    }
+}
+
+#[pymethods]
+impl Flight {
+    /// 0 for a worker's reply, 503 when nobody subscribes to the subject.
+    #[getter]
+    fn status(&self) -> PyResult<u16> {
+        self.reply(|reply, _| reply.status)
+    }
+
+    /// The reply's frame; empty when the worker answers with an error.
+    #[getter]
+    fn payload(&self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
+        self.reply(|_, payload| payload.clone_ref(py))
+    }
+
+    /// One header of the reply, or None.
+    fn header(&self, name: &str) -> PyResult<Option<String>> {
+        self.reply(|reply, _| reply.header(name).map(str::to_owned))
+    }
+
+    /// Whether a Rust worker answered with a frame, and without a fallback: nothing about the reply needs a look.
+    #[getter]
+    fn plain(&self, py: Python<'_>) -> bool {
+        let plain = |reply: &Reply, payload: &Py<PyBytes>| {
+            !payload.bind(py).as_bytes().is_empty()
+                && reply.header(header::ENGINE) == Some("rust")
+                && reply.header(header::FALLBACK_REASON).is_none()
+        };
+        self.reply(plain).unwrap_or(false)
+    }
+
+    /// The frame that was sent; empty once there is a good reply.
+    #[getter]
+    fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.state.lock().frame)
+    }
+
+    /// Take over the reply of another flight, which has one, and forget the work that this one asked for.
+    fn answer(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let outcome = other.get().reply(|reply, payload| {
+            let payload = Bytes::copy_from_slice(payload.bind(py).as_bytes());
+            Outcome::Reply(Reply {
+                status: reply.status,
+                headers: reply.headers.clone(),
+                payload,
+            })
+        })?;
+        slf.get().hub()?.forget(slf.get().token, slf.get().sequence);
+        Self::complete(slf, outcome)
+    }
+
+    /// Forget the request and tell the workers; returns whether it was in flight.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let _ = msg; // asyncio's signature; a cancelled call has nothing to say but that
+        let flight = slf.get();
+        let Some(waiting) = flight.end(slf.py(), End::Cancelled) else {
+            return Ok(false);
+        };
+        if let Some(hub) = flight.hub.upgrade() {
+            hub.forget(flight.token, flight.sequence);
+        }
+        for (callback, context) in waiting {
+            flight.call_soon(callback.bind(slf.py()), context.bind(slf.py()), slf)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether it has ended.
+    fn done(&self) -> bool {
+        self.state.lock().end.is_some()
+    }
+
+    /// Whether it was cancelled.
+    fn cancelled(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Cancelled))
+    }
+
+    /// Return the flight itself once there is a reply; raise how it ended otherwise.
+    fn result(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        match slf.get().exception(slf.py())? {
+            Some(error) => Err(error),
+            None => Ok(slf),
+        }
+    }
+
+    /// Return how it failed, or None when there is a reply.
+    #[pyo3(name = "exception")]
+    fn exception_of(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        Ok(self.exception(py)?.map(|error| error.into_value(py).into_any()))
+    }
+
+    /// Have `callback(flight)` called when it has ended.
+    #[pyo3(signature = (callback, *, context=None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Bound<'_, PyAny>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let context = match context {
+            Some(context) => context,
+            None => py
+                .import(intern!(py, "contextvars"))?
+                .call_method0(intern!(py, "copy_context"))?,
+        };
+        let mut state = slf.get().state.lock();
+        if state.end.is_none() {
+            state.waiting.push((callback.unbind(), context.unbind()));
+            return Ok(());
+        }
+        drop(state);
+        slf.get().call_soon(&callback, &context, slf).map(drop)
+    }
+
+    /// Take a callback back; returns how many there were.
+    fn remove_done_callback(&self, py: Python<'_>, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let waiting = take(&mut self.state.lock().waiting);
+        let before = waiting.len();
+        let mut kept = Vec::new();
+        for (each, context) in waiting {
+            if !each.bind(py).eq(callback)? {
+                kept.push((each, context));
+            }
+        }
+        let removed = before - kept.len();
+        self.state.lock().waiting.extend(kept);
+        Ok(removed)
+    }
+
+    /// The event loop that resolves it.
+    fn get_loop(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.hub()?.event_loop(py)?.unbind())
+    }
+
+    #[getter(_asyncio_future_blocking)]
+    fn blocking(&self) -> bool {
+        self.state.lock().blocking
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.state.lock().blocking = blocking;
+    }
+
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(slf: Bound<'_, Self>) -> PyResult<Option<Bound<'_, Self>>> {
+        let mut state = slf.get().state.lock();
+        if state.end.is_none() {
+            state.blocking = true;
+            drop(state);
+            return Ok(Some(slf));
+        }
+        drop(state);
+        Self::result(slf).map(|_| None)
+    }
+}
+
+impl Flight {
+    fn exception(&self, py: Python<'_>) -> PyResult<Option<PyErr>> {
+        // Exceptions are made without the lock: that runs Python code, which may come back here.
+        let error = match &self.state.lock().end {
+            Some(End::Replied { .. }) => return Ok(None),
+            Some(End::Failed(error)) => Some(error.clone()),
+            Some(End::Cancelled) => None,
+            None => return Err(from_asyncio(py, "InvalidStateError")?),
+        };
+        match error {
+            Some(error) => Ok(Some(raise(py, &error))),
+            None => from_asyncio(py, "CancelledError").map(Some),
+        }
+    }
+}
+
+fn from_asyncio(py: Python<'_>, name: &str) -> PyResult<PyErr> {
+    Ok(PyErr::from_value(py.import("asyncio")?.getattr(name)?.call0()?))
+}

@@ -1,0 +1,204 @@
+//! A connection with its flights, and the event loop that resolves them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use npufleet_client::{Outcome, Request, Subject};
+use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::refused;
+use crate::flight::{Flight, Start};
+use crate::wake::Wake;
+
+/// The connection; it carries our numbers and no Python objects, so that its thread never needs the interpreter.
+pub(crate) type Core = npufleet_client::Client<u64>;
+
+/// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
+pub(crate) struct Hub {
+    core: Core,
+    wake: Arc<Wake>,
+    flights: Mutex<HashMap<u64, Py<Flight>>>,
+    attached: Mutex<Option<Attached>>,
+    tokens: AtomicU64,
+    /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
+    resolving: AtomicBool,
+    /// Set from when `flush` was asked for until it comes.
+    flushing: AtomicBool,
+}
+
+/// The event loop, and what is called on it.
+pub(crate) struct Attached {
+    pub(crate) event_loop: Py<PyAny>,
+    /// Has `flush` called at the end of this turn of the loop.
+    pub(crate) flush_soon: Py<PyAny>,
+    /// Is called with a flight that half of its time has passed for.
+    pub(crate) half_time: Py<PyAny>,
+}
+
+/// A request as Python gives it.
+pub(crate) struct Asked {
+    pub(crate) subject: Subject,
+    pub(crate) frame: Bytes,
+    pub(crate) deadline_us: u64,
+    pub(crate) headers: Option<Py<PyDict>>,
+    pub(crate) origin: Py<PyAny>,
+    pub(crate) half_time: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(core: Core, wake: Arc<Wake>) -> Self {
+        Self {
+            core,
+            wake,
+            flights: Mutex::default(),
+            attached: Mutex::new(None),
+            tokens: AtomicU64::new(0),
+            resolving: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    pub(crate) fn attach(&self, attached: Attached) {
+        *self.attached.lock() = Some(attached);
+    }
+
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.with_attached(|attached| attached.event_loop.bind(py).clone())
+    }
+
+    /// Reads something out of what is attached; Python code runs after the lock is free again.
+    fn with_attached<T>(&self, read: impl FnOnce(&Attached) -> T) -> PyResult<T> {
+        let attached = self.attached.lock();
+        let attached = attached.as_ref();
+        attached
+            .map(read)
+            .ok_or_else(|| PyRuntimeError::new_err("no event loop is attached"))
+    }
+
+    /// Takes a request to send, at the end of the loop's turn at the latest.
+    pub(crate) fn start(self: &Arc<Self>, py: Python<'_>, asked: Asked) -> PyResult<Py<Flight>> {
+        let headers = asked
+            .headers
+            .as_ref()
+            .map(|headers| pairs(headers.bind(py)))
+            .transpose()?;
+        let request = Request {
+            subject: asked.subject,
+            deadline_us: asked.deadline_us,
+            headers: headers.filter(|headers| !headers.is_empty()),
+            payload: asked.frame.clone(),
+            half_time: asked.half_time,
+        };
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        let sequence = self
+            .core
+            .submit(request, token)
+            .map_err(|refusal| refused(py, refusal))?;
+        let start = Start {
+            token,
+            sequence,
+            origin: asked.origin,
+            deadline_us: asked.deadline_us,
+            headers: asked.headers,
+            frame: asked.frame,
+        };
+        let flight = Py::new(py, Flight::new(Arc::downgrade(self), start))?;
+        self.flights.lock().insert(token, flight.clone_ref(py));
+        if !self.resolving.load(Ordering::Relaxed) && !self.flushing.swap(true, Ordering::Relaxed) {
+            self.with_attached(|attached| attached.flush_soon.clone_ref(py))?
+                .call0(py)?;
+        }
+        Ok(flight)
+    }
+
+    /// Sends what was submitted since the last time.
+    pub(crate) fn flush(&self) {
+        self.flushing.store(false, Ordering::Relaxed);
+        self.core.flush();
+    }
+
+    /// Completes what came back since the last time; the first error of a callback is returned after all of it.
+    pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
+        // In this order: what completes in between signals again.
+        self.wake.reset();
+        let completions = self.core.drain();
+        let mut result = Ok(());
+        self.resolving.store(true, Ordering::Relaxed);
+        for (token, outcome) in completions {
+            if let Err(error) = self.settle(py, token, outcome)
+                && result.is_ok()
+            {
+                result = Err(error);
+            }
+        }
+        self.resolving.store(false, Ordering::Relaxed);
+        self.core.flush();
+        result
+    }
+
+    fn settle(&self, py: Python<'_>, token: u64, outcome: Outcome) -> PyResult<()> {
+        if matches!(outcome, Outcome::HalfTime) {
+            let flight = self.flights.lock().get(&token).map(|flight| flight.clone_ref(py));
+            let Some(flight) = flight else { return Ok(()) };
+            let half_time = self.with_attached(|attached| attached.half_time.clone_ref(py))?;
+            return half_time.call1(py, (flight,)).map(drop);
+        }
+        let flight = self.flights.lock().remove(&token);
+        match flight {
+            Some(flight) => Flight::complete(flight.bind(py), outcome),
+            None => Ok(()), // it was cancelled
+        }
+    }
+
+    /// Gives a request up: its answer goes nowhere, and the workers are told.
+    pub(crate) fn forget(&self, token: u64, sequence: u64) {
+        let known = self.flights.lock().remove(&token);
+        if known.is_some() {
+            self.core.cancel(sequence);
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(attached) = self.attached.try_lock() else {
+            return Ok(());
+        };
+        if let Some(attached) = attached.as_ref() {
+            visit.call(&attached.event_loop)?;
+            visit.call(&attached.flush_soon)?;
+            visit.call(&attached.half_time)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) {
+        let attached = self.attached.lock().take();
+        drop(attached);
+    }
+}
+
+/// What routes and flights have of a hub: it ends with the client that Python holds.
+pub(crate) fn alive(hub: &Weak<Hub>) -> PyResult<Arc<Hub>> {
+    hub.upgrade()
+        .ok_or_else(|| PyRuntimeError::new_err("the connection was dropped"))
+}
+
+fn pairs(headers: &Bound<'_, PyDict>) -> PyResult<Vec<(String, String)>> {
+    headers
+        .iter()
+        .map(|(name, value)| Ok((name.extract()?, value.extract()?)))
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! A way for requests to one subject, with the headers of the frames that go there most.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use npufleet_client::Subject;
+use parking_lot::Mutex;
+use pyo3::buffer::{Element, PyUntypedBuffer};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+
+use crate::flight::Flight;
+use crate::fork::Generation;
+use crate::hub::{Asked, Hub, alive};
+
+/// Larger frames are joined by Python, which borrows them to us without another copy, in bytes.
+const JOINED_BELOW: usize = 16 * 1024;
+/// Layouts remembered; a program with more gains nothing from remembering.
+const LAYOUTS: usize = 1024;
+const TIMEOUT_LIMIT_S: f64 = 7.0 * 24.0 * 3600.0;
+
+/// Where the requests for one operation, model and lane go.
+///
+/// The contract is checked in Python. What passed there once, as the names, types and shapes of its tensors say, is
+/// begun here without another look: its frame is the same header followed by other data.
+#[pyclass(frozen, module = "npufleet._native")]
+pub(crate) struct Route {
+    hub: Weak<Hub>,
+    generation: Generation,
+    subject: Subject,
+    /// The name of the only input, for tensors that are one array.
+    only_input: Option<String>,
+    origin: Py<PyAny>,
+    headers: Mutex<HashMap<Vec<u8>, Bytes>>,
+}
+
+impl Route {
+    pub(crate) fn new(
+        hub: &Arc<Hub>,
+        generation: Generation,
+        subject: &str,
+        only_input: Option<String>,
+        origin: Py<PyAny>,
+    ) -> Self {
+        Self {
+            hub: Arc::downgrade(hub),
+            generation,
+            subject: subject.into(),
+            only_input,
+            origin,
+            headers: Mutex::default(),
+        }
+    }
+}
+
+#[pymethods]
+impl Route {
+    /// Send tensors without parameters; None when that is for Python to look at, which then raises or calls `learn`.
+    fn begin(
+        &self,
+        py: Python<'_>,
+        tensors: &Bound<'_, PyAny>,
+        timeout: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Py<Flight>>> {
+        self.generation.check()?;
+        let seconds = timeout.extract::<f64>().unwrap_or(0.0);
+        let in_time = seconds > 0.0 && seconds <= TIMEOUT_LIMIT_S;
+        let Some(layout) = self.layout(py, tensors).filter(|_| in_time) else {
+            return Ok(None);
+        };
+        let Some(header) = self.headers.lock().get(&layout.key).cloned() else {
+            return Ok(None);
+        };
+        let Some(frame) = layout.join(py, &header) else {
+            return Ok(None);
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let asked = Asked {
+            subject: self.subject.clone(),
+            frame: frame.into(),
+            deadline_us: (now.as_micros() as f64 + seconds * 1e6) as u64,
+            headers: None,
+            origin: self.origin.clone_ref(py),
+            half_time: true,
+        };
+        alive(&self.hub)?.start(py, asked).map(Some)
+    }
+
+    /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
+    fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
+        let frame = frame.as_bytes();
+        let Some(layout) = self.layout(py, tensors) else {
+            return;
+        };
+        // The widest elements come first in a frame: only tensors that are in that order are simply joined.
+        let in_order = layout.arrays.is_sorted_by(|one, next| one.item_size >= next.item_size);
+        let Some(header) = frame.len().checked_sub(layout.bytes()).map(|size| &frame[..size]) else {
+            return;
+        };
+        if in_order && layout.join(py, header).is_some_and(|joined| joined == frame) {
+            let mut headers = self.headers.lock();
+            if headers.len() >= LAYOUTS {
+                headers.clear();
+            }
+            headers.insert(layout.key, Bytes::copy_from_slice(header));
+        }
+    }
+}
+
+/// The tensors of a request, and what tells requests apart whose frames have different headers.
+struct Layout {
+    arrays: Vec<Array>,
+    key: Vec<u8>,
+}
+
+/// Copies an array's elements to a place of its size; false when it cannot.
+type Copier = fn(Python<'_>, &PyUntypedBuffer, &mut [u8]) -> bool;
+
+struct Array {
+    buffer: PyUntypedBuffer,
+    item_size: usize,
+    copy: Copier,
+}
+
+impl Layout {
+    fn bytes(&self) -> usize {
+        self.arrays.iter().map(|array| array.buffer.len_bytes()).sum()
+    }
+
+    fn join(&self, py: Python<'_>, header: &[u8]) -> Option<Vec<u8>> {
+        let size = header.len() + self.bytes();
+        if size >= JOINED_BELOW {
+            return None;
+        }
+        let mut frame = vec![0; size];
+        let (front, mut rest) = frame.split_at_mut(header.len());
+        front.copy_from_slice(header);
+        for array in &self.arrays {
+            let (place, further) = rest.split_at_mut(array.buffer.len_bytes());
+            if !(array.copy)(py, &array.buffer, place) {
+                return None;
+            }
+            rest = further;
+        }
+        Some(frame)
+    }
+
+    fn push(&mut self, py: Python<'_>, name: &str, array: &Bound<'_, PyAny>) -> Option<()> {
+        if !array.get_type().is(ndarray(py)?) {
+            return None;
+        }
+        let buffer = PyUntypedBuffer::get(array).ok()?;
+        let copy = copier(buffer.format())?;
+        if !buffer.is_c_contiguous() {
+            return None;
+        }
+        self.key.extend_from_slice(name.as_bytes());
+        self.key.push(0);
+        self.key.extend_from_slice(buffer.format().to_bytes_with_nul());
+        for length in buffer.shape() {
+            self.key.extend_from_slice(&length.to_ne_bytes());
+        }
+        self.key.push(0);
+        self.arrays.push(Array {
+            item_size: buffer.item_size(),
+            buffer,
+            copy,
+        });
+        Some(())
+    }
+}
+
+impl Route {
+    fn layout(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>) -> Option<Layout> {
+        let mut layout = Layout {
+            arrays: Vec::with_capacity(1),
+            key: Vec::with_capacity(64),
+        };
+        if let Ok(named) = tensors.cast_exact::<PyDict>() {
+            for (name, array) in named {
+                layout.push(py, name.cast_exact::<PyString>().ok()?.to_str().ok()?, &array)?;
+            }
+        } else {
+            layout.push(py, self.only_input.as_deref()?, tensors)?;
+        }
+        Some(layout)
+    }
+}
+
+/// How elements of a native format are copied to a frame, which is little-endian as every machine we run on.
+fn copier(format: &CStr) -> Option<Copier> {
+    Some(match format.to_bytes() {
+        b"d" => copy::<f64>,
+        b"f" => copy::<f32>,
+        b"l" | b"q" => copy::<i64>,
+        b"i" => copy::<i32>,
+        b"B" => copy::<u8>,
+        _ => return None,
+    })
+}
+
+fn copy<T: Element + bytemuck::Pod>(py: Python<'_>, buffer: &PyUntypedBuffer, place: &mut [u8]) -> bool {
+    let (Ok(typed), Ok(place)) = (buffer.as_typed::<T>(), bytemuck::try_cast_slice_mut(place)) else {
+        return false;
+    };
+    typed.copy_to_slice(py, place).is_ok()
+}
+
+fn ndarray(py: Python<'_>) -> Option<&Bound<'_, PyType>> {
+    static CLASS: pyo3::sync::PyOnceLock<Py<PyType>> = pyo3::sync::PyOnceLock::new();
+    CLASS.import(py, "numpy", "ndarray").ok()
+}
