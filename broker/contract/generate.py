@@ -1,7 +1,8 @@
 """Write what is derived from contract.toml, or with --check say what is stale and exit with 1.
 
 Derived are the copy of the contract inside the Python package, the typed SDK methods, the reference page of the
-operations and the golden vectors. This needs NumPy, SciPy and safetensors, and nothing of npufleet.
+operations, the wavelets' filters and the golden vectors. This needs NumPy, SciPy, PyWavelets and safetensors, and
+nothing of npufleet.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numbers_source
 import numpy as np
 import reference_source
 import typed_source
+import wavelets_source
 from safetensors.numpy import load
 
 HERE = Path(__file__).resolve().parent
@@ -43,6 +45,7 @@ def artifacts() -> dict[Path, str]:
         package / "wire" / "contract.json": json.dumps(contract, indent=1, ensure_ascii=False) + "\n",
         package / "_typed.py": typed_source.source(contract),
         ROOT / "docs" / "reference" / "operations.md": reference_source.page(contract),
+        ROOT / "workers-rs" / "crates" / "operations" / "src" / "wavelet" / "filters.json": wavelets_source.filters(),
         **{HERE / "vectors" / name: _rows(content) for name, content in vectors.items()},
     }
 

@@ -95,6 +95,79 @@ class AsyncOperations:
             params["return_onesided"] = return_onesided
         return (await self.call("fft", x, params, timeout=timeout, lane=lane)).array
 
+    async def wavelet(
+        self,
+        tensors: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        method: Literal["decompose", "reconstruct", "denoise"] = "decompose",
+        wavelet: Literal["haar", "db1", "db2", "db3", "db4", "db5", "db6", "db7", "db8", "sym2", "sym3", "sym4", "sym5", "sym6", "sym7", "sym8", "coif1", "coif2", "coif3"] = "db4",
+        mode: Literal["symmetric", "reflect", "periodic", "periodization", "zero", "constant", "smooth", "antisymmetric", "antireflect"] = "symmetric",
+        level: int | None = None,
+        axis: int = -1,
+        threshold: float | None = None,
+        threshold_mode: Literal["soft", "hard", "garrote"] = "soft",
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Multilevel discrete wavelet transform along one axis: decompose samples into coefficients, reconstruct them, or denoise.
+
+        Arguments:
+
+        - `tensors`: arrays by name, of those that follow; one array is `x`.
+        - `x`: float32, float64, at least 1-d, optional. Samples, to decompose or to denoise. The axis must
+          not be empty.
+        - `cA<n>`: float32, float64, at least 1-d, optional. Approximation of the coarsest level n, to
+          reconstruct from; exactly one.
+        - `cD<n>`: float32, float64, at least 1-d, optional. Details of the levels n to 1, to reconstruct
+          from; all of them, of cA's dtype and of its shape but for the axis.
+        - `method`: string, one of decompose, reconstruct, denoise, default decompose. What to do: x to
+          coefficients, coefficients to y, or x to y by way of thresholded details.
+        - `wavelet`: string, one of haar, db1, db2, db3, db4, db5, db6, db7, db8, sym2, sym3, sym4, sym5,
+          sym6, sym7, sym8, coif1, coif2, coif3, default db4. Orthogonal wavelet, by PyWavelets' name.
+        - `mode`: string, one of symmetric, reflect, periodic, periodization, zero, constant, smooth,
+          antisymmetric, antireflect, default symmetric. How samples go on beyond the ends. Reconstruct in
+          the mode of the decomposition.
+        - `level`: integer, 0 to 30 levels. Levels to decompose into, at most those of pywt.dwt_max_level.
+          Default: that many. Not for reconstruct, whose tensors say it.
+        - `axis`: integer, -8 to 7, default -1. Axis to transform.
+        - `threshold`: number, 0 to 99999999999999997748809823456034029568. Magnitude below which details
+          are noise, for denoise. Default: Donoho and Johnstone's universal threshold of each line,
+          median(abs(cD1)) / 0.6745 * sqrt(2 log(samples)).
+        - `threshold_mode`: string, one of soft, hard, garrote, default soft. What denoise does to details,
+          as pywt.threshold: soft takes the threshold off, hard keeps what reaches it, garrote is between
+          them.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Samples, reconstructed or denoised, of the input's dtype. Reconstructed
+          ones are one more than were decomposed where that number was odd; denoised ones are shaped as x.
+        - `cA<n>`: float32, float64. Approximation of the coarsest level n, of x's dtype and shape but for
+          the axis.
+        - `cD<n>`: float32, float64. Details of the levels n to 1, of x's dtype and shape but for the axis.
+
+        The numbers are those of pywt.wavedec, pywt.waverec and pywt.threshold.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if method != "decompose":
+            params["method"] = method
+        if wavelet != "db4":
+            params["wavelet"] = wavelet
+        if mode != "symmetric":
+            params["mode"] = mode
+        if level is not None:
+            params["level"] = level
+        if axis != -1:
+            params["axis"] = axis
+        if threshold is not None:
+            params["threshold"] = threshold
+        if threshold_mode != "soft":
+            params["threshold_mode"] = threshold_mode
+        return await self.call("wavelet", tensors, params, timeout=timeout, lane=lane)
+
 
 class Operations:
     """The operations as blocking methods, for a class that has `call`."""
@@ -175,3 +248,76 @@ class Operations:
         if return_onesided is not None:
             params["return_onesided"] = return_onesided
         return self.call("fft", x, params, timeout=timeout, lane=lane).array
+
+    def wavelet(
+        self,
+        tensors: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        method: Literal["decompose", "reconstruct", "denoise"] = "decompose",
+        wavelet: Literal["haar", "db1", "db2", "db3", "db4", "db5", "db6", "db7", "db8", "sym2", "sym3", "sym4", "sym5", "sym6", "sym7", "sym8", "coif1", "coif2", "coif3"] = "db4",
+        mode: Literal["symmetric", "reflect", "periodic", "periodization", "zero", "constant", "smooth", "antisymmetric", "antireflect"] = "symmetric",
+        level: int | None = None,
+        axis: int = -1,
+        threshold: float | None = None,
+        threshold_mode: Literal["soft", "hard", "garrote"] = "soft",
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Multilevel discrete wavelet transform along one axis: decompose samples into coefficients, reconstruct them, or denoise.
+
+        Arguments:
+
+        - `tensors`: arrays by name, of those that follow; one array is `x`.
+        - `x`: float32, float64, at least 1-d, optional. Samples, to decompose or to denoise. The axis must
+          not be empty.
+        - `cA<n>`: float32, float64, at least 1-d, optional. Approximation of the coarsest level n, to
+          reconstruct from; exactly one.
+        - `cD<n>`: float32, float64, at least 1-d, optional. Details of the levels n to 1, to reconstruct
+          from; all of them, of cA's dtype and of its shape but for the axis.
+        - `method`: string, one of decompose, reconstruct, denoise, default decompose. What to do: x to
+          coefficients, coefficients to y, or x to y by way of thresholded details.
+        - `wavelet`: string, one of haar, db1, db2, db3, db4, db5, db6, db7, db8, sym2, sym3, sym4, sym5,
+          sym6, sym7, sym8, coif1, coif2, coif3, default db4. Orthogonal wavelet, by PyWavelets' name.
+        - `mode`: string, one of symmetric, reflect, periodic, periodization, zero, constant, smooth,
+          antisymmetric, antireflect, default symmetric. How samples go on beyond the ends. Reconstruct in
+          the mode of the decomposition.
+        - `level`: integer, 0 to 30 levels. Levels to decompose into, at most those of pywt.dwt_max_level.
+          Default: that many. Not for reconstruct, whose tensors say it.
+        - `axis`: integer, -8 to 7, default -1. Axis to transform.
+        - `threshold`: number, 0 to 99999999999999997748809823456034029568. Magnitude below which details
+          are noise, for denoise. Default: Donoho and Johnstone's universal threshold of each line,
+          median(abs(cD1)) / 0.6745 * sqrt(2 log(samples)).
+        - `threshold_mode`: string, one of soft, hard, garrote, default soft. What denoise does to details,
+          as pywt.threshold: soft takes the threshold off, hard keeps what reaches it, garrote is between
+          them.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Samples, reconstructed or denoised, of the input's dtype. Reconstructed
+          ones are one more than were decomposed where that number was odd; denoised ones are shaped as x.
+        - `cA<n>`: float32, float64. Approximation of the coarsest level n, of x's dtype and shape but for
+          the axis.
+        - `cD<n>`: float32, float64. Details of the levels n to 1, of x's dtype and shape but for the axis.
+
+        The numbers are those of pywt.wavedec, pywt.waverec and pywt.threshold.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if method != "decompose":
+            params["method"] = method
+        if wavelet != "db4":
+            params["wavelet"] = wavelet
+        if mode != "symmetric":
+            params["mode"] = mode
+        if level is not None:
+            params["level"] = level
+        if axis != -1:
+            params["axis"] = axis
+        if threshold is not None:
+            params["threshold"] = threshold
+        if threshold_mode != "soft":
+            params["threshold_mode"] = threshold_mode
+        return self.call("wavelet", tensors, params, timeout=timeout, lane=lane)

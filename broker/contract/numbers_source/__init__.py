@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numbers_source import echo, fft
+from numbers_source import echo, fft, wavelet
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-SOURCES: dict[str, ModuleType] = {"echo": echo, "fft": fft}
+SOURCES: dict[str, ModuleType] = {"echo": echo, "fft": fft, "wavelet": wavelet}
 
 
 def operations() -> dict[str, list[dict[str, Any]]]:

@@ -37,10 +37,11 @@ def answer(
 
     `tolerance` is relative to the largest finite magnitude of each expected tensor, or the smallest normal number.
     """
+    arrays, expected = ({key: np.asarray(a, order="C") for key, a in each.items()} for each in (arrays, expected))
     case = {
         "name": name,
         "frame_hex": frame(arrays, params or None).hex(),
-        "expect_hex": frame({key: np.asarray(array, order="C") for key, array in expected.items()}).hex(),
+        "expect_hex": frame(expected).hex(),
         "kind": None,
         "tolerance": tolerance,
     }

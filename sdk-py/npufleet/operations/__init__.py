@@ -1,7 +1,8 @@
 """The Python engine: each operation as one function over arrays, in a file of its own name.
 
-    echo   the tensors unchanged
-    fft    discrete Fourier transform, by SciPy
+    echo     the tensors unchanged
+    fft      discrete Fourier transform, by SciPy
+    wavelet  multilevel discrete wavelet transform and denoising, by PyWavelets
 
 The workers run `infer` themselves, since it needs models. A file here has `rows` and `execute`, and the same stem
 as its twin in workers-rs/crates/operations.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import UnknownOperationError
-from npufleet.operations import echo, fft
+from npufleet.operations import echo, fft, wavelet
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.rules.common import Params
@@ -37,6 +38,7 @@ class Operation:
 REGISTRY: Final[dict[str, Operation]] = {
     "echo": Operation(echo.rows, echo.execute),
     "fft": Operation(fft.rows, fft.execute),
+    "wavelet": Operation(wavelet.rows, wavelet.execute),
 }
 """Every operation of this engine by name."""
 

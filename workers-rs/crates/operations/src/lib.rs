@@ -5,6 +5,7 @@
 //! - [`common`]: lines along an axis, and what else several operations share.
 //! - [`echo`]: gives back what it gets, to measure and to rehearse.
 //! - [`fft`]: discrete Fourier transform along one axis.
+//! - [`wavelet`]: multilevel discrete wavelet transform and denoising.
 //!
 //! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
 //! contract's rows cannot say, and answers [`ErrorKind::Unsupported`] where the other engine can do more.
@@ -12,6 +13,7 @@
 pub mod common;
 pub mod echo;
 pub mod fft;
+pub mod wavelet;
 
 use bytes::Bytes;
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
@@ -64,7 +66,7 @@ impl Context<'_> {
 
 /// Every operation of this engine but `infer`, which needs models.
 pub fn registry() -> &'static [&'static dyn Operation] {
-    &[&echo::Echo, &fft::Fft]
+    &[&echo::Echo, &fft::Fft, &wavelet::Wavelet]
 }
 
 /// The operation of a name.

@@ -1,4 +1,4 @@
-//! A repeated fft allocates its reply and nothing else.
+//! Repeated work allocates its reply and nothing else.
 //!
 //! One test in a file of its own: the counters are the process's.
 
@@ -7,7 +7,7 @@ use std::alloc::System;
 use bytes::Bytes;
 use npufleet_operations::common::Lines;
 use npufleet_operations::{Context, fft, find};
-use npufleet_wire::{Dtype, Frame, Output, frame};
+use npufleet_wire::{Dtype, Frame, Output, contract, frame};
 use num_complex::Complex;
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -42,6 +42,8 @@ fn the_steady_state_allocates_the_reply_only() {
         );
     }
 
+    wavelet(&samples);
+
     let spec = fft::Spec {
         points: 1024,
         one_sided: true,
@@ -58,4 +60,31 @@ fn the_steady_state_allocates_the_reply_only() {
     let region = Region::new(ALLOCATOR);
     transform();
     assert_eq!(region.change().allocations, 0);
+}
+
+/// Lists of its tensors it makes as well, whatever their size is.
+fn wavelet(samples: &[u8]) {
+    let operation = find("wavelet").unwrap();
+    let row = contract::operation("wavelet").unwrap();
+    for params in [json!({"axis": 1}), json!({"axis": 0}), json!({"method": "denoise"})] {
+        let params = row.check_params(params.as_object().unwrap()).unwrap();
+        let x = Output {
+            name: "x",
+            dtype: Dtype::F64,
+            shape: &[32, 32],
+            data: samples,
+        };
+        let frame = Frame::decode(frame::encode(&[x], &params).unwrap()).unwrap();
+        let execute = || operation.execute(&frame, &params, &Context::never()).unwrap();
+        let reply = execute();
+        let region = Region::new(ALLOCATOR);
+        drop(execute());
+        let change = region.change();
+        assert!(change.allocations <= 16, "{} allocations", change.allocations);
+        assert!(
+            change.bytes_allocated < reply.len() + 2048,
+            "{} bytes",
+            change.bytes_allocated
+        );
+    }
 }

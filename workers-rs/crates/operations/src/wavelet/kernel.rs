@@ -1,0 +1,124 @@
+//! One level of one line: two filters at once, several coefficients at a time.
+//!
+//! Elements of even and of odd numbers lie apart, so that each tap meets neighbours in memory, and the loops over a
+//! block of coefficients become vector instructions.
+
+use super::filters::{Bank, MAX_HALF};
+use super::work::Real;
+
+/// Coefficients that are computed at a time.
+const BLOCK: usize = 8;
+/// What the last block of a line reads, filled up.
+const TAIL: usize = BLOCK + MAX_HALF;
+
+/// Calls a function that is compiled for every number of pairs of taps.
+macro_rules! by_half {
+    ($half:expr, $function:ident, $($argument:expr),*) => {
+        match $half {
+            1 => $function::<T, 1>($($argument),*),
+            2 => $function::<T, 2>($($argument),*),
+            3 => $function::<T, 3>($($argument),*),
+            4 => $function::<T, 4>($($argument),*),
+            5 => $function::<T, 5>($($argument),*),
+            6 => $function::<T, 6>($($argument),*),
+            7 => $function::<T, 7>($($argument),*),
+            8 => $function::<T, 8>($($argument),*),
+            _ => $function::<T, MAX_HALF>($($argument),*),
+        }
+    };
+}
+
+/// Splits a stretch of an extended line into approximation and details.
+///
+/// `even` and `odd` hold every other element of it: `low.len() + bank.half - 1` each.
+pub(super) fn analyse<T: Real>([even, odd]: [&[T]; 2], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
+    by_half!(bank.half, analyse_by, even, odd, bank, low, high);
+}
+
+fn analyse_by<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
+    let mut at = 0;
+    let (mut lows, mut highs) = (low.chunks_exact_mut(BLOCK), high.chunks_exact_mut(BLOCK));
+    for (low, high) in (&mut lows).zip(&mut highs) {
+        let [below, above] = analyse_block::<T, HALF>(&even[at..], &odd[at..], bank);
+        low.copy_from_slice(&below);
+        high.copy_from_slice(&above);
+        at += BLOCK;
+    }
+    let (low, high) = (lows.into_remainder(), highs.into_remainder());
+    if !low.is_empty() {
+        let [below, above] = analyse_block::<T, HALF>(&tail(&even[at..]), &tail(&odd[at..]), bank);
+        low.copy_from_slice(&below[..low.len()]);
+        high.copy_from_slice(&above[..high.len()]);
+    }
+}
+
+#[inline]
+fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>) -> [[T; BLOCK]; 2] {
+    let (mut lows, mut highs) = ([T::default(); BLOCK], [T::default(); BLOCK]);
+    let (even, odd) = (&even[..BLOCK + HALF - 1], &odd[..BLOCK + HALF - 1]);
+    for tap in 0..HALF {
+        for lane in 0..BLOCK {
+            lows[lane] += even[tap + lane] * bank.low[0][tap] + odd[tap + lane] * bank.low[1][tap];
+            highs[lane] += even[tap + lane] * bank.high[0][tap] + odd[tap + lane] * bank.high[1][tap];
+        }
+    }
+    [lows, highs]
+}
+
+/// Joins approximation and details to the samples `line`; of an even number, the last may be left out.
+///
+/// `low` and `high` hold at least `bank.half - 1` coefficients more than there are pairs of samples, one more with
+/// `is_odd`; `bank` is that of analysis backwards. With `is_odd` the samples of even numbers are made by the taps of
+/// odd ones.
+pub(super) fn synthesise<T: Real>([low, high]: [&[T]; 2], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
+    by_half!(bank.half, synthesise_by, low, high, bank, is_odd, line);
+}
+
+fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
+    let mut at = 0;
+    let mut blocks = line.chunks_exact_mut(2 * BLOCK);
+    for block in &mut blocks {
+        let [evens, odds] = synthesise_block::<T, HALF>(&low[at..], &high[at..], bank, is_odd);
+        for (pair, (even, odd)) in block.chunks_exact_mut(2).zip(evens.iter().zip(&odds)) {
+            pair[0] = *even;
+            pair[1] = *odd;
+        }
+        at += BLOCK;
+    }
+    let rest = blocks.into_remainder();
+    if !rest.is_empty() {
+        let made = synthesise_block::<T, HALF>(&tail(&low[at..]), &tail(&high[at..]), bank, is_odd);
+        for (index, sample) in rest.iter_mut().enumerate() {
+            *sample = made[index % 2][index / 2];
+        }
+    }
+}
+
+#[inline]
+fn synthesise_block<T: Real, const HALF: usize>(
+    low: &[T],
+    high: &[T],
+    bank: &Bank<T>,
+    is_odd: bool,
+) -> [[T; BLOCK]; 2] {
+    let shift = usize::from(is_odd);
+    let mut made = [[T::default(); BLOCK]; 2];
+    for (side, made) in made.iter_mut().enumerate() {
+        let (shift, taps) = (side * shift, side ^ shift);
+        let (low, high) = (&low[shift..][..BLOCK + HALF - 1], &high[shift..][..BLOCK + HALF - 1]);
+        for tap in 0..HALF {
+            for lane in 0..BLOCK {
+                made[lane] += low[tap + lane] * bank.low[taps][tap] + high[tap + lane] * bank.high[taps][tap];
+            }
+        }
+    }
+    made
+}
+
+/// The end of a line, filled up to what a block reads.
+fn tail<T: Real>(rest: &[T]) -> [T; TAIL] {
+    let mut filled = [T::default(); TAIL];
+    let length = rest.len().min(TAIL);
+    filled[..length].copy_from_slice(&rest[..length]);
+    filled
+}

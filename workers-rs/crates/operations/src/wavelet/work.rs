@@ -1,0 +1,120 @@
+//! The numbers that lines are made of, and the buffers that a thread keeps for them.
+
+use std::cell::RefCell;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+use bytemuck::Pod;
+
+/// Work space of more elements than this is given back after use.
+const MAX_KEPT: usize = 1 << 20;
+
+/// A number that samples and coefficients are made of; everything is computed in its own precision.
+pub(super) trait Real:
+    Pod
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The bits of a number, which without a sign are in its order.
+    type Bits: Pod + Ord;
+
+    fn from_f64(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+    fn magnitude(self) -> Self;
+    fn with_sign(self, sign: Self) -> Self;
+    fn is_not_a_number(self) -> bool;
+
+    /// Calls `body` with this thread's buffers.
+    fn with_work<R>(body: impl FnOnce(&mut Work<Self>) -> R) -> R;
+}
+
+macro_rules! real {
+    ($float:ty, $bits:ty) => {
+        impl Real for $float {
+            type Bits = $bits;
+
+            fn from_f64(value: f64) -> Self {
+                value as Self
+            }
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            fn magnitude(self) -> Self {
+                self.abs()
+            }
+            fn with_sign(self, sign: Self) -> Self {
+                self.copysign(sign)
+            }
+            fn is_not_a_number(self) -> bool {
+                self.is_nan()
+            }
+            fn with_work<R>(body: impl FnOnce(&mut Work<Self>) -> R) -> R {
+                thread_local! {
+                    static WORK: RefCell<Work<$float>> = RefCell::default();
+                }
+                WORK.with_borrow_mut(|work| {
+                    let result = body(work);
+                    work.give_back();
+                    result
+                })
+            }
+        }
+    };
+}
+real!(f32, u32);
+real!(f64, u64);
+
+/// Buffers that grow to what is needed.
+#[derive(Default)]
+pub(super) struct Work<T> {
+    /// The lines of a block as they come, one after the other; of several tensors, their parts in the same order.
+    pub(super) sources: Vec<T>,
+    /// What becomes of each of them.
+    pub(super) results: Vec<T>,
+    /// Coefficients that are no result themselves.
+    pub(super) coefficients: Vec<T>,
+    pub(super) levels: Levels<T>,
+}
+
+/// What the levels of one line need.
+#[derive(Default)]
+pub(super) struct Levels<T> {
+    /// Approximations of two levels, one made from the other.
+    pub(super) approximations: [Vec<T>; 2],
+    /// A stretch of a line between its extensions, and its elements of even and of odd numbers.
+    pub(super) stretch: Vec<T>,
+    /// Periodic coefficients between their repetitions.
+    pub(super) wrapped: [Vec<T>; 2],
+    /// Magnitudes whose median is wanted.
+    pub(super) magnitudes: Vec<T>,
+}
+
+impl<T> Work<T> {
+    fn give_back(&mut self) {
+        let levels = &mut self.levels;
+        let [coarser, finer] = &mut levels.approximations;
+        let [low, high] = &mut levels.wrapped;
+        let own = [&mut self.sources, &mut self.results, &mut self.coefficients];
+        for buffer in own
+            .into_iter()
+            .chain([coarser, finer, low, high, &mut levels.magnitudes])
+        {
+            if buffer.capacity() > MAX_KEPT {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+/// The first `length` elements of a buffer that grows when it must.
+pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
+    }
+    &mut buffer[..length]
+}
