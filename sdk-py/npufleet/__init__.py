@@ -14,6 +14,7 @@ The map, in the order that a request flows:
     broker               the embedded nats-server, and the supervisor that keeps a local fleet running
     worker, operations   the Python engine
     result, errors       what comes back
+    jobs                 durable jobs: submitted, awaited, cancelled
     models, control      the model registry and the services protocol
     telemetry, health    what happened, and how everything is
     cli, demo            the command `npufleet`
@@ -37,12 +38,15 @@ from npufleet.errors import (
     UnavailableError,
     UnknownModelError,
     UnknownOperationError,
+    UnknownOutcomeError,
     UnsupportedError,
 )
 
 if TYPE_CHECKING:
     from npufleet.blocking import Fleet
     from npufleet.fleet import AsyncFleet
+    from npufleet.jobs.job import Job
+    from npufleet.jobs.status import JobStatus
     from npufleet.model_info import ModelInfo
     from npufleet.result import Result
     from npufleet.statistics import Statistics
@@ -63,6 +67,8 @@ __all__ = [
     "InvalidFrameError",
     "InvalidParameterError",
     "InvalidShapeError",
+    "Job",
+    "JobStatus",
     "ModelInfo",
     "OverloadedError",
     "PayloadLostError",
@@ -72,6 +78,7 @@ __all__ = [
     "UnavailableError",
     "UnknownModelError",
     "UnknownOperationError",
+    "UnknownOutcomeError",
     "UnsupportedError",
     "__version__",
 ]
@@ -81,6 +88,8 @@ _LATER = {
     "AsyncFleet": "npufleet.fleet",
     "DEFAULT_LANE": "npufleet.wire.contract",
     "Fleet": "npufleet.blocking",
+    "Job": "npufleet.jobs.job",
+    "JobStatus": "npufleet.jobs.status",
     "LANES": "npufleet.wire.contract",
     "ModelInfo": "npufleet.model_info",
     "Result": "npufleet.result",

@@ -10,19 +10,23 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from npufleet._typed import Operations
+from npufleet.blocking_jobs import BlockingJob, BlockingJobs
 from npufleet.call import TIMEOUT_S
 from npufleet.errors import UnavailableError
 from npufleet.fleet import AsyncFleet
+from npufleet.jobs.wish import SUBMIT_S, Wish
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
 from npufleet.wire import contract
+from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from npufleet.jobs.wish import Deadline
     from npufleet.model_files import Progress
     from npufleet.opening import Opening
     from npufleet.result import Result
@@ -44,6 +48,7 @@ class Fleet(Operations):
         self._runner = _Runner(opening)
         self._fleet = self._runner.fleet
         self._models = BlockingModels(self)
+        self._jobs = BlockingJobs(self._runner)
         # A program that forgets to close still gives a local fleet's processes and the thread back.
         self._finalizer = weakref.finalize(self, self._runner.stop)
 
@@ -107,6 +112,51 @@ class Fleet(Operations):
                 concurrency=concurrency,
             )
         )
+
+    def submit(
+        self,
+        operation: str,
+        tensors: object,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Deadline = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,
+    ) -> BlockingJob:
+        """Submit a job and return when the broker has stored it; see `AsyncFleet.submit`."""
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return self._jobs.submit(operation, tensors, params, model, wish, timeout)
+
+    def submit_many(
+        self,
+        operation: str,
+        many: Iterable[object],
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Deadline = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,
+    ) -> list[BlockingJob]:
+        """Submit a job for each element of `many`; see `AsyncFleet.submit_many`."""
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return self._jobs.submit_many(operation, many, params, model, wish, timeout)
+
+    def job(self, job_id: str) -> BlockingJob:
+        """Return a job by its id, whoever submitted it."""
+        return self._jobs.get(job_id)
+
+    @property
+    def jobs(self) -> BlockingJobs:
+        """The durable jobs of the fleet."""
+        return self._jobs
 
     @property
     def models(self) -> BlockingModels:

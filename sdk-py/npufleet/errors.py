@@ -14,7 +14,8 @@
     ├── InternalError            internal             500
     ├── UnsupportedError         unsupported          501
     ├── DeviceLostError          device_lost          503
-    └── UnavailableError         unavailable          503
+    ├── UnavailableError         unavailable          503
+    └── UnknownOutcomeError      unknown              504   job_id
 
 Kinds and codes are API, texts are not.
 """
@@ -147,6 +148,19 @@ class UnavailableError(FleetError, ConnectionError):
     kind, code, retry = "unavailable", 503, "other_engine"
 
 
+class UnknownOutcomeError(FleetError, ConnectionError):
+    """Whether a job was accepted is not known; submitting it again with the same idempotency key has one effect.
+
+    `job_id` is the id that the job has if it was accepted.
+    """
+
+    kind, code, retry = "unknown", 504, "send_again"
+
+    def __init__(self, message: str, *, job_id: str | None = None, engine: str | None = None) -> None:
+        super().__init__(message, engine=engine)
+        self.job_id = job_id
+
+
 BY_KIND: dict[str, type[FleetError]] = {
     error.kind: error
     for error in (
@@ -164,6 +178,7 @@ BY_KIND: dict[str, type[FleetError]] = {
         UnsupportedError,
         DeviceLostError,
         UnavailableError,
+        UnknownOutcomeError,
     )
 }
 """Every error class by its kind, in the contract's order."""

@@ -11,18 +11,23 @@ from npufleet._typed import AsyncOperations
 from npufleet.call import TIMEOUT_S, Caller
 from npufleet.control import Control
 from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
+from npufleet.jobs.wish import SUBMIT_S, Wish
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
+from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
 
     from npufleet.broker.local import LocalFleet
+    from npufleet.jobs.job import Job
+    from npufleet.jobs.registry import Jobs
+    from npufleet.jobs.wish import Deadline
     from npufleet.models import Models
     from npufleet.transport import Transport
 
@@ -41,6 +46,7 @@ class AsyncFleet(Caller, AsyncOperations):
         self._local = local
         self._control = Control(options)
         self._models: Models | None = None
+        self._jobs: Jobs | None = None
 
     @classmethod
     def connect(
@@ -156,6 +162,66 @@ class AsyncFleet(Caller, AsyncOperations):
             lambda chunk: self.call(operation, chunk, params, model=model, timeout=timeout, lane=lane),
         )
         return next(iter(outputs.values())) if len(outputs) == 1 and not isinstance(rows, Mapping) else outputs
+
+    async def submit(
+        self,
+        operation: str,
+        tensors: object,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Deadline = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> Job:
+        """Submit a job, which is done once whatever crashes; returns when the broker has stored it.
+
+        The first arguments are those of `call`. `deadline` is when nobody wants the result any more: seconds from now,
+        a timedelta, or a datetime with its time zone. A failing job is tried `retries` times more, each attempt for at
+        most `attempt_timeout` seconds, then it becomes a dead letter. Submitting again with the same
+        `idempotency_key` gives the same job, whatever the other arguments are. Raises `OverloadedError` when the
+        broker has no room, `UnavailableError` when nothing could be sent within `timeout` seconds, and
+        `UnknownOutcomeError` when no answer came: the job may have been accepted.
+        """
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return await self.jobs.submit(operation, tensors, params, model, wish, timeout)
+
+    async def submit_many(
+        self,
+        operation: str,
+        many: Iterable[object],
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Deadline = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> list[Job]:
+        """Submit a job for each element of `many`, in atomic batches of 1,000: all of a batch are accepted, or none.
+
+        The other arguments are those of `submit` and hold for every job; the n-th one has the key `<key>/<n>`.
+        """
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return await self.jobs.submit_many(operation, many, params, model, wish, timeout)
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id, whoever submitted it; nothing is asked of the broker."""
+        return self.jobs.get(job_id)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The durable jobs of the fleet."""
+        if self._jobs is None:
+            from npufleet.jobs.registry import Jobs
+
+            self._jobs = Jobs(self._control, self._options.prefix)
+        return self._jobs
 
     @property
     def models(self) -> Models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from npufleet.errors import InvalidShapeError
 from npufleet.wire import header
@@ -13,7 +13,18 @@ from npufleet.wire.header import Timing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from npufleet.transport import Flight
+
+class Answer(Protocol):
+    """What a result is made of: a call's reply, or what is stored of a job."""
+
+    @property
+    def payload(self) -> bytes:
+        """The frame."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """One header, or None."""
+        ...
 
 
 class Result(Mapping[str, "NDArray[Any]"]):
@@ -24,7 +35,7 @@ class Result(Mapping[str, "NDArray[Any]"]):
 
     __slots__ = ("_arrays", "_flight", "_params", "_reader", "trace_id")
 
-    def __init__(self, flight: Flight, trace_id: str | None = None) -> None:
+    def __init__(self, flight: Answer, trace_id: str | None = None) -> None:
         self._flight = flight
         # The header is checked; the arrays are made when they are asked for.
         self._reader = reader_of(flight.payload)

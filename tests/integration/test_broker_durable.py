@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from npufleet.broker import workers
+from npufleet.errors import UnknownModelError
 from npufleet.fleet import AsyncFleet
 from tests.support.broker_stand import RELU, Durable, durable, source_environment
 
@@ -92,3 +93,23 @@ async def test_a_fleet_with_roles_does_real_work(engine: str, tmp_path: Path) ->
             assert await operator.models.list() == []
     refusals = [line for line in log if "ermissions" in line]
     assert refusals == []
+
+
+async def test_jobs_with_roles(tmp_path: Path) -> None:
+    async with durable(tmp_path) as broker:
+        async with fleet(broker, "operator") as operator:
+            await operator.jobs.create_streams()
+            await operator.jobs.create_streams()  # what is there is left alone
+        async with worker(broker, "python") as log, fleet(broker, "client1") as one, fleet(broker, "client2") as two:
+            job = await one.submit("fft", np.arange(8.0))
+            assert np.allclose((await job.result()).array, np.fft.rfft(np.arange(8.0)))
+            assert (await two.job(job.id).status()).state == "succeeded"
+            many = await two.submit_many("fft", [np.arange(8.0)] * 3)
+            await asyncio.gather(*(each.result() for each in many))
+            slow = await one.submit("echo", {"x": np.zeros(1)}, {"delay": 30.0})
+            assert [event.state async for event in slow.events() if event.state == "running" and await slow.cancel()]
+            failing = await one.submit("infer", {"x": np.zeros(1)}, model="nosuch", retries=0)
+            with pytest.raises(UnknownModelError):
+                await failing.result()
+    assert [line for line in log if "ermissions" in line] == []
+    assert not any(broker.errors.values())

@@ -104,23 +104,22 @@ class Supervisor:
         return workers.environment(url, self._configuration.password)
 
     async def _broker_ready(self, child: Child) -> None:
-        """Wait for the server's port, then make the buckets: the one in memory is gone after each restart."""
+        """Wait for the server's port, then make what it stores: the bucket in memory is gone after each restart."""
         self._port = await server.wait_port(self._folder.path, child.pid)
-        await create_buckets(self.url)
+        await create_stores(self.url)
 
 
-async def create_buckets(url: str) -> None:
-    """Connect to a broker and create the model registry's buckets where they are missing."""
-    from nats.aio.client import Client
-
-    from npufleet.broker import buckets
-    from npufleet.transport.connection import connect
+async def create_stores(url: str) -> None:
+    """Connect to a broker and create the model registry's buckets and the jobs' streams where they are missing."""
+    from npufleet.broker import buckets, streams
+    from npufleet.transport.connection import Client, connect
     from npufleet.transport.options import ConnectOptions
 
     client = Client()
     await connect(client, ConnectOptions(url=url, name="npufleet-supervisor"))
     try:
         await buckets.create(client.jetstream())
+        await streams.create(client)
     finally:
         await client.close()
 

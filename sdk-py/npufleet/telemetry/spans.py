@@ -1,4 +1,4 @@
-"""The SDK's spans: `call <operation>` from sending to the answer, and its child `result` while decoding it."""
+"""The SDK's spans: `call|submit <operation>` from sending to the answer, and its child `result` while decoding it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ class CallSpan:
 
     __slots__ = ("_context", "_span", "_tracer", "headers", "trace_id")
 
-    def __init__(self, tracer: Tracer, operation: str, subject: str, lane: str, parent: SpanContext | None) -> None:
+    def __init__(
+        self, tracer: Tracer, operation: str, subject: str, lane: str, parent: SpanContext | None, verb: str = "call"
+    ) -> None:
         from opentelemetry import trace
 
         self._tracer = tracer
         self._span: Span = tracer.start_span(
-            f"call {operation}",
+            f"{verb} {operation}",
             context=_context_of(parent),
             kind=trace.SpanKind.PRODUCER,
             attributes={
                 "messaging.system": "nats",
                 "messaging.destination.name": subject,
-                "messaging.operation.name": "call",
+                "messaging.operation.name": verb,
                 "npufleet.operation": operation,
                 "npufleet.lane": lane,
             },
@@ -69,8 +71,8 @@ class CallSpan:
             yield
 
 
-def start_call(operation: str, subject: str, lane: str) -> CallSpan | None:
-    """Open the span of a call, or return None when this call is not traced.
+def start_call(operation: str, subject: str, lane: str, verb: str = "call") -> CallSpan | None:
+    """Open the span of a call (or of what `verb` says), or return None when it is not traced.
 
     The first traced call of a process needs OpenTelemetry imported, which takes a good part of a second: where only
     a share of the calls is traced, that happens on a thread and the calls meanwhile are not traced.
@@ -94,7 +96,7 @@ def start_call(operation: str, subject: str, lane: str) -> CallSpan | None:
     tracer = setup.tracer(SERVICE, wait=parent is not None or head.ratio >= 1.0)
     if tracer is None:
         return None
-    return CallSpan(tracer, operation, subject, lane, parent)
+    return CallSpan(tracer, operation, subject, lane, parent, verb)
 
 
 _read_context: Callable[[], object] | None = None

@@ -14,6 +14,7 @@ In the order in which a request meets them:
     batch       one batch: deadlines, execution, splitting when a member fails
     reply       answers, on the event loop, with their spans
     cancel      cancelled and expired requests, and threads that hang
+    jobs        durable jobs, done by the same executors
     models      the registry: which model versions are to be served
     registry    its buckets: following one, fetching files, reporting states
     inference   OpenVINO: compiled models, batches

@@ -100,10 +100,39 @@ class Intake:
             request.decoded = time.perf_counter_ns()
             self._answer(Outcome(request, error=error))
             return
-        self.in_flight[id(request)] = request
-        self.empty.clear()
         if request.call_id is not None:
             self.by_call_id[request.call_id, endpoint.route] = request
+        self._accept(request)
+
+    def take_job(self, endpoint: Endpoint, lane: str, deadline: int, headers: dict[str, str], data: bytes) -> Request:
+        """Take a job in, for which a place was free: its outcome is that of `done`; raises what is wrong with it."""
+        arrived = time.perf_counter_ns()
+        endpoint.statistics.requests += 1
+        request = Request(
+            endpoint=endpoint,
+            lane=_LANE_INDEX[lane],
+            reply="",
+            call_id=None,
+            deadline=deadline,
+            tensors={},
+            params={},
+            payload_bytes=len(data),
+            rows=0,
+            key=None,
+            model=endpoint.model,
+            arrived=arrived,
+            decoded=arrived,
+            caller=self._tracing.caller(headers),
+            estimate=endpoint.seconds,
+            done=asyncio.get_running_loop().create_future(),
+        )
+        self._decode(request, data)
+        self._accept(request)
+        return request
+
+    def _accept(self, request: Request) -> None:
+        self.in_flight[id(request)] = request
+        self.empty.clear()
         self._queue.put(request)
 
     def forget(self, request: Request) -> None:
@@ -125,8 +154,11 @@ class Intake:
         request.lane = _LANE_INDEX[subject.check_lane(lane)]
         if header.CLAIM in headers:
             raise UnsupportedError("this worker takes frames inside the message only")
-        tensors, params = frame.decode(message.data)
-        prepared = self._prepare(request.endpoint, message.data, tensors, params)
+        self._decode(request, message.data)
+
+    def _decode(self, request: Request, data: bytes) -> None:
+        tensors, params = frame.decode(data)
+        prepared = self._prepare(request.endpoint, data, tensors, params)
         request.tensors, request.params = tensors, prepared.params
         self._check_model(request, prepared)
         request.decoded = time.perf_counter_ns()

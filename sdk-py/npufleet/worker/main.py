@@ -13,10 +13,11 @@ import nats.errors
 from nats.nuid import NUID
 
 from npufleet import operations
-from npufleet.errors import UnavailableError
+from npufleet.errors import UnavailableError, UnknownModelError, UnsupportedError
 from npufleet.telemetry.worker import WorkerTracing
 from npufleet.transport.connection import Client
 from npufleet.wire.contract import OPERATIONS, VERSION
+from npufleet.wire.contract import operation as contract_operation
 from npufleet.worker import batch
 from npufleet.worker.cancel import Canceller
 from npufleet.worker.connection import connect_at_last, first
@@ -25,6 +26,9 @@ from npufleet.worker.endpoint import Endpoint
 from npufleet.worker.events import Events
 from npufleet.worker.executor import Executors
 from npufleet.worker.intake import Intake
+from npufleet.worker.jobs.attempt import Services
+from npufleet.worker.jobs.consumer import Jobs
+from npufleet.worker.jobs.outcome import Outcomes
 from npufleet.worker.models import Models
 from npufleet.worker.queue import RequestQueue
 from npufleet.worker.registry import Registry
@@ -70,6 +74,7 @@ class Worker:
         self._lost = False
         self._endpoints: dict[str, tuple[Endpoint, Subscription]] = {}
         self._models: Models | None = None
+        self._jobs: Jobs | None = None
         self._devices = without_openvino(options.devices, "OpenVINO is still loading")
 
     async def run(self) -> int:
@@ -90,6 +95,9 @@ class Worker:
         registry = Registry(self._client.jetstream(), self._id)
         runtime: asyncio.Future[Runtime] = loop.create_future()
         self._models = Models(registry, runtime, self._options, self._events, self._serve_model)
+        outcomes = Outcomes(self._client, self._options.prefix, self._id)
+        services = Services(outcomes, intake, tracing, self._endpoint_of, self._options.prefix, self._stop.is_set)
+        self._jobs = Jobs(self._client, services, count, canceller, self._events)
         publishing = self._start("replies", replies.run())
         sweeping = self._start("sweep", canceller.sweep(executors))
         following = self._start("models", self._models.run())
@@ -98,7 +106,8 @@ class Worker:
             await self._subscribe(canceller)
             self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=self._describe())
             loading = self._start("imports", self._load(tracing, runtime))
-            background.add(loading)
+            taking = self._start("jobs", self._jobs.run())
+            background |= {loading, taking}
             await self._stop.wait()
             self._events.emit("draining")
             loading.cancel()
@@ -162,6 +171,20 @@ class Worker:
         subscription = await self._client.subscribe(endpoint.subject, queue=endpoint.queue_group, cb=take)
         self._endpoints[endpoint.subject] = endpoint, subscription
 
+    def _endpoint_of(self, operation: str, model: str | None) -> Endpoint:
+        """Return who does a job's operation, by the model that is served now; raises what is wrong with it."""
+        row = contract_operation(operation)
+        found = self._endpoints.get(Endpoint.subject_of(row, "fallback", self._options.prefix, model))
+        if found is None and row.model:
+            raise UnknownModelError(f"model '{model}' is not served by this worker")
+        if found is None:
+            raise UnsupportedError(f"{operation} is not done by this engine")
+        return found[0]
+
+    async def _stop_jobs(self) -> None:
+        if self._jobs is not None:
+            await self._jobs.stop()
+
     async def _serve_model(self, name: str, model: Model | None) -> None:
         row = OPERATIONS["infer"]
         for route in self._routes():
@@ -186,7 +209,8 @@ class Worker:
         """Stop the flow of requests, finish those that came, and say so to the registry."""
         try:
             async with asyncio.timeout(self._options.drain_timeout):
-                await asyncio.gather(*[self._drain_subscription(sub) for _, sub in self._endpoints.values()])
+                ending = [self._drain_subscription(sub) for _, sub in self._endpoints.values()]
+                await asyncio.gather(self._stop_jobs(), *ending)
                 await first(intake.empty.wait(), self._hurry.wait())
         except TimeoutError:
             _log.warning("%d requests are not done after %.0f s", len(intake.in_flight), self._options.drain_timeout)
@@ -231,6 +255,8 @@ class Worker:
 
     async def _reconnected(self) -> None:
         self._events.emit("broker", state="connected")
+        if self._jobs is not None:
+            self._jobs.reconnected()
         if self._models is not None:
             await self._models.reconnected()
 

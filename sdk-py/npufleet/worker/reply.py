@@ -52,6 +52,10 @@ class Replies:
             return
         request.answered = True
         self._forget(request)
+        if request.done is not None:
+            if not request.done.done():
+                request.done.set_result(outcome)
+            return
         self._ready.append(outcome)
         self.idle.clear()
         self._wake.set()
@@ -100,12 +104,12 @@ class Replies:
         request = outcome.request
         started = time.perf_counter_ns()
         if outcome.error is None:
-            headers = self._success(outcome)
+            headers = success(outcome)
             size = len(outcome.frame) + _header_bytes(headers)
             if size > self._client.max_payload:
                 outcome.error = PayloadTooLargeError.of(size, self._client.max_payload)
         if outcome.error is not None:
-            headers = _failure(outcome.error)
+            headers = failure(outcome.error)
             request.endpoint.count_error(outcome.error)
         if request.fallback_reason:
             headers[header.FALLBACK_REASON] = header.one_line(request.fallback_reason)
@@ -116,21 +120,23 @@ class Replies:
             _log.warning("an answer of %s could not be sent: %s", request.endpoint.name, error or repr(error))
         self.served += 1
         if request.caller is not None:
-            self._tracing.write(request.caller, _steps(outcome, started, time.perf_counter_ns()))
-
-    @staticmethod
-    def _success(outcome: Outcome) -> dict[str, str]:
-        request = outcome.request
-        timing = header.Timing(
-            queued=(request.dequeued - request.decoded) // 1000,
-            fetching=(request.decoded - request.arrived) // 1000,
-            batching=(request.started - request.dequeued) // 1000,
-            executing=(request.finished - request.started) // 1000,
-        )
-        return {header.ENGINE: ENGINE, header.DEVICE: outcome.device or "CPU", header.TIMING: str(timing)}
+            self._tracing.write(request.caller, steps(outcome, started, time.perf_counter_ns()))
 
 
-def _failure(error: FleetError) -> dict[str, str]:
+def success(outcome: Outcome) -> dict[str, str]:
+    """Return the headers that go with a result: who did it, and where the time went."""
+    request = outcome.request
+    timing = header.Timing(
+        queued=(request.dequeued - request.decoded) // 1000,
+        fetching=(request.decoded - request.arrived) // 1000,
+        batching=(request.started - request.dequeued) // 1000,
+        executing=(request.finished - request.started) // 1000,
+    )
+    return {header.ENGINE: ENGINE, header.DEVICE: outcome.device or "CPU", header.TIMING: str(timing)}
+
+
+def failure(error: FleetError) -> dict[str, str]:
+    """Return the headers that say what went wrong."""
     headers = {
         header.ERROR: header.one_line(str(error)) or error.kind,
         header.ERROR_CODE: str(error.code),
@@ -147,7 +153,8 @@ def _header_bytes(headers: dict[str, str]) -> int:
     return _BLOCK_START + sum(len(name) + len(value.encode()) + _PER_HEADER for name, value in headers.items())
 
 
-def _steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
+def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
+    """Return the spans of an answered request; the times of its publishing are readings of `time.perf_counter_ns`."""
     request = outcome.request
     # Spans carry wall-clock time; the readings are of a clock that never jumps.
     epoch = time.time_ns() - time.perf_counter_ns()

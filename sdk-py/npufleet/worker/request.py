@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
@@ -47,6 +48,8 @@ class Request:
     finished: int = 0
     taken: bool = False
     answered: bool = False
+    done: asyncio.Future[Outcome] | None = None
+    """Of a job: who waits for its outcome in this process; a call's goes to the caller."""
 
     def expired(self) -> bool:
         """Whether the deadline has passed."""

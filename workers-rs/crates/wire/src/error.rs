@@ -12,7 +12,7 @@ pub enum Retry {
     Yes,
     /// Another engine may succeed now.
     OtherEngine,
-    /// The payload must be sent again with it.
+    /// Sending everything again, with the payload, may succeed.
     SendAgain,
 }
 
@@ -59,11 +59,13 @@ pub enum ErrorKind {
     DeviceLost,
     /// Nobody is there to do it.
     Unavailable,
+    /// Whether a job was accepted is not known.
+    Unknown,
 }
 
 impl ErrorKind {
     /// Every kind, in the contract's order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidFrame,
         Self::InvalidParameter,
         Self::InvalidShape,
@@ -78,6 +80,7 @@ impl ErrorKind {
         Self::Unsupported,
         Self::DeviceLost,
         Self::Unavailable,
+        Self::Unknown,
     ];
 
     /// The value of `Nats-Service-Error-Code`.
@@ -93,6 +96,7 @@ impl ErrorKind {
             Self::Internal => 500,
             Self::Unsupported => 501,
             Self::DeviceLost | Self::Unavailable => 503,
+            Self::Unknown => 504,
         }
     }
 
@@ -113,6 +117,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::DeviceLost => "device_lost",
             Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -130,7 +135,7 @@ impl ErrorKind {
             | Self::Unsupported
             | Self::DeviceLost
             | Self::Unavailable => Retry::OtherEngine,
-            Self::PayloadLost => Retry::SendAgain,
+            Self::PayloadLost | Self::Unknown => Retry::SendAgain,
             Self::Overloaded => Retry::Yes,
             Self::InvalidFrame
             | Self::InvalidParameter

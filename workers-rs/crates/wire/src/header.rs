@@ -31,9 +31,35 @@ pub const ERROR: &str = "Nats-Service-Error";
 pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// The kind of a failure: a [`crate::ErrorKind`].
 pub const ERROR_KIND: &str = "Npu-Error-Kind";
+/// The id of a job.
+pub const JOB_ID: &str = "Npu-Job-Id";
+/// When a job was submitted: unix microseconds.
+pub const SUBMITTED: &str = "Npu-Submitted";
+/// When a job's result was committed: unix microseconds.
+pub const FINISHED: &str = "Npu-Finished";
+/// How many attempts a job may have after the first.
+pub const RETRIES: &str = "Npu-Retries";
+/// How long one attempt may take: microseconds.
+pub const ATTEMPT_TIMEOUT: &str = "Npu-Attempt-Timeout";
+/// How many attempts have been made.
+pub const ATTEMPT: &str = "Npu-Attempt";
+/// Which worker did it.
+pub const WORKER: &str = "Npu-Worker";
+/// What a job was: `<lane>.<operation>[.<model>]`.
+pub const OPERATION: &str = "Npu-Operation";
+/// The submitter's own name for a job.
+pub const IDEMPOTENCY_KEY: &str = "Npu-Idempotency-Key";
+/// The subject that hears when a job's result is there.
+pub const NOTIFY: &str = "Npu-Notify";
+/// A dead letter's events: a JSON array.
+pub const HISTORY: &str = "Npu-History";
+/// Where a job's frame lies when it is not in the message.
+pub const PAYLOAD: &str = "Npu-Payload";
+/// The job that this one repeats.
+pub const RETRY_OF: &str = "Npu-Retry-Of";
 
 /// The contract's key and the name of every header.
-pub const ALL: [(&str, &str); 13] = [
+pub const ALL: [(&str, &str); 26] = [
     ("traceparent", TRACEPARENT),
     ("tracestate", TRACESTATE),
     ("deadline", DEADLINE),
@@ -47,6 +73,19 @@ pub const ALL: [(&str, &str); 13] = [
     ("error", ERROR),
     ("error_code", ERROR_CODE),
     ("error_kind", ERROR_KIND),
+    ("job_id", JOB_ID),
+    ("submitted", SUBMITTED),
+    ("finished", FINISHED),
+    ("retries", RETRIES),
+    ("attempt_timeout", ATTEMPT_TIMEOUT),
+    ("attempt", ATTEMPT),
+    ("worker", WORKER),
+    ("operation", OPERATION),
+    ("idempotency_key", IDEMPOTENCY_KEY),
+    ("notify", NOTIFY),
+    ("history", HISTORY),
+    ("payload", PAYLOAD),
+    ("retry_of", RETRY_OF),
 ];
 
 /// Reads a header value in microseconds ([`DEADLINE`], [`RETRY_AFTER`]).

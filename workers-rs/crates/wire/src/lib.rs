@@ -6,6 +6,7 @@
 //! - [`header`]: the names and values of message headers.
 //! - [`claim`]: a reference to a frame that lies elsewhere.
 //! - [`frame`]: tensors and parameters as bytes (safetensors), of element types [`Dtype`].
+//! - [`job`]: how often and how long a durable job is tried.
 //! - [`contract`]: what each operation takes and accepts, read from `broker/contract/contract.toml`.
 //! - [`error`]: how a request fails ([`ErrorKind`]), and [`fallback`]: why it went to another engine.
 //!
@@ -18,6 +19,7 @@ pub mod error;
 pub mod fallback;
 pub mod frame;
 pub mod header;
+pub mod job;
 mod lane;
 pub mod subject;
 

@@ -139,11 +139,27 @@ impl Subject {
 
 /// Where a durable job is sent.
 pub fn job(prefix: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
-    format!(
-        "{prefix}.v1.job.{}.{}",
-        lane.as_str(),
-        operation_tokens(operation, model)
-    )
+    work(prefix, "job", lane, operation, model)
+}
+
+/// Where a job goes that only the Python engine shall try.
+pub fn handover(prefix: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
+    work(prefix, "handover", lane, operation, model)
+}
+
+/// Where the broker puts a job whose time has come.
+pub fn due(prefix: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
+    work(prefix, "due", lane, operation, model)
+}
+
+/// Where a job waits for its time.
+pub fn schedule(prefix: &str, job_id: &str) -> String {
+    format!("{prefix}.v1.schedule.{job_id}")
+}
+
+fn work(prefix: &str, route: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
+    let tokens = operation_tokens(operation, model);
+    format!("{prefix}.v1.{route}.{}.{tokens}", lane.as_str())
 }
 
 /// Where a job's result is committed.
@@ -156,9 +172,9 @@ pub fn event(prefix: &str, job_id: &str) -> String {
     format!("{prefix}.v1.event.{job_id}")
 }
 
-/// Where the jobs of an operation go that failed for good.
-pub fn dead(prefix: &str, operation: &str) -> String {
-    format!("{prefix}.v1.dead.{operation}")
+/// Where a job goes that failed for good.
+pub fn dead(prefix: &str, operation: &str, job_id: &str) -> String {
+    format!("{prefix}.v1.dead.{operation}.{job_id}")
 }
 
 /// Where a call or job is cancelled; `id` may be `>`, to hear of every one.

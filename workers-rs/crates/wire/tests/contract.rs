@@ -1,7 +1,7 @@
 //! The lists in this crate and in `contract.toml` are the same, both ways: nothing missing, nothing extra, same order.
 
 use npufleet_wire::contract::{self, TensorRow, Tensors};
-use npufleet_wire::{Dtype, ErrorKind, Lane, Reason, Route, claim, frame, header, subject};
+use npufleet_wire::{Dtype, ErrorKind, Lane, Reason, Route, claim, frame, header, job, subject};
 use serde_json::{Map, Value, json};
 use toml::{Table, Value as Toml};
 
@@ -29,6 +29,7 @@ fn sections() {
         "headers",
         "fallback",
         "limits",
+        "jobs",
         "claim",
         "errors",
         "dtypes",
@@ -164,7 +165,10 @@ fn subjects() {
         ("job", subject::job(prefix, lane, operation, model)),
         ("result", subject::result(prefix, "j")),
         ("event", subject::event(prefix, "j")),
-        ("dead", subject::dead(prefix, operation)),
+        ("handover", subject::handover(prefix, lane, operation, model)),
+        ("dead", subject::dead(prefix, operation, "j")),
+        ("schedule", subject::schedule(prefix, "j")),
+        ("due", subject::due(prefix, lane, operation, model)),
         ("cancel", subject::cancel(prefix, "c.1")),
         ("control", subject::control(prefix, "w")),
     ];
@@ -324,4 +328,42 @@ fn a_numbered_tensor_stands_for_any_number() {
     ] {
         assert!(!row.matches(name), "{name}");
     }
+}
+
+#[test]
+fn jobs() {
+    let micros = |time: std::time::Duration| Toml::from(i64::try_from(time.as_micros()).unwrap());
+    let kinds = |chosen: fn(ErrorKind) -> bool| -> Toml {
+        let words = ErrorKind::ALL.into_iter().filter(|kind| chosen(*kind));
+        words.map(|kind| Toml::from(kind.as_str())).collect::<Vec<_>>().into()
+    };
+    let weights: Table = Lane::ALL
+        .iter()
+        .map(|lane| (lane.as_str().to_owned(), i64::from(job::weight(*lane)).into()))
+        .collect();
+    let mut section = document()["jobs"].as_table().unwrap().clone();
+    // In no order that matters.
+    let mut handed_over: Vec<_> = section["handed_over"].as_array().unwrap().clone();
+    handed_over.sort_by_key(|word| ErrorKind::parse(word.as_str().unwrap()));
+    section.insert("handed_over".to_owned(), handed_over.into());
+    let ours: Table = [
+        ("id", job::ID_PATTERN.into()),
+        ("retries", i64::from(job::RETRIES).into()),
+        ("retries_limit", i64::from(job::RETRIES_LIMIT).into()),
+        ("attempt_timeout_us", micros(job::ATTEMPT_TIMEOUT)),
+        ("retry_first_us", micros(job::RETRY_FIRST)),
+        ("retry_longest_us", micros(job::RETRY_LONGEST)),
+        ("inline_bytes", i64::try_from(job::INLINE_BYTES).unwrap().into()),
+        ("states", job::STATES.map(Toml::from).to_vec().into()),
+        ("permanent", kinds(job::permanent)),
+        ("handed_over", kinds(job::handed_over)),
+        ("weights", weights.into()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    assert_eq!(section, ours);
+    assert_eq!(job::retry_after(1), job::RETRY_FIRST);
+    assert_eq!(job::retry_after(3), 4 * job::RETRY_FIRST);
+    assert_eq!(job::retry_after(1000), job::RETRY_LONGEST);
 }

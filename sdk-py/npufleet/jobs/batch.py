@@ -1,0 +1,89 @@
+"""Many jobs in one atomic batch (ADR-50): the broker stores all of them, with one write to the disk, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+
+from npufleet.broker import streams
+from npufleet.errors import UnavailableError, UnknownOutcomeError
+from npufleet.jobs.submit import insist, store
+from npufleet.transport import jetstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nats.aio.client import Client
+
+    from npufleet.control import Control
+    from npufleet.jobs.submit import Message
+
+MESSAGES: Final = 1000
+BYTES: Final = 32 << 20
+"""What one batch holds at most; the first is the server's limit."""
+
+ANSWER_S: Final = 10.0
+AT_ONCE: Final = 64
+
+
+async def store_many(control: Control, messages: Sequence[Message], seconds: float) -> None:
+    """Have the broker store many jobs; raises as `store` does, at the first batch that is not stored."""
+    for batch in _batches(messages):
+        await _store_batch(control, batch, seconds)
+
+
+async def _store_batch(control: Control, batch: Sequence[Message], seconds: float) -> None:
+    async def once(client: Client) -> Any:
+        return await _publish(client, batch, min(ANSWER_S, seconds))
+
+    try:
+        await insist(control, once, None, seconds)
+    except jetstream.AlreadyThereError:
+        # Some of them are stored already: by an earlier submission, or by a batch whose answer was lost. One by one,
+        # the broker drops exactly those.
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def single(message: Message) -> None:
+            async with gate:
+                await store(control, message, seconds)
+
+        async with asyncio.TaskGroup() as group:
+            for message in batch:
+                group.create_task(single(message))
+
+
+async def _publish(client: Client, batch: Sequence[Message], seconds: float) -> dict[str, Any]:
+    if not client.is_connected:
+        raise UnavailableError("the connection to the broker is lost")
+    identity = uuid.uuid4().hex
+    *others, final = batch
+    try:
+        for number, message in enumerate(others, 1):
+            headers = {**message.headers, "Nats-Batch-Id": identity, "Nats-Batch-Sequence": str(number)}
+            await client.publish(message.subject, message.frame, headers=headers)
+    except (nats.errors.Error, OSError) as error:
+        # Nothing of a batch without its end is stored.
+        raise UnavailableError(f"the jobs could not be sent: {error or type(error).__name__}") from error
+    last = {"Nats-Batch-Id": identity, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
+    answer = await jetstream.publish(
+        client, streams.JOBS, final.subject, final.frame, {**final.headers, **last}, seconds
+    )
+    if answer.get("count") != len(batch):
+        raise UnknownOutcomeError(f"the broker stored {answer.get('count')} of {len(batch)} jobs")
+    return answer
+
+
+def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        if batch and (len(batch) >= MESSAGES or size + len(message.frame) > BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message.frame)
+    if batch:
+        yield batch

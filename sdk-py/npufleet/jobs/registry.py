@@ -1,0 +1,89 @@
+"""`fleet.jobs`: submitting jobs and finding them again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from npufleet.broker import streams
+from npufleet.jobs import batch, submit
+from npufleet.jobs.job import Job
+from npufleet.jobs.waiting import Waiting
+from npufleet.jobs.wish import SUBMIT_S
+from npufleet.wire import header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from npufleet.control import Control
+    from npufleet.jobs.submit import Message
+    from npufleet.jobs.wish import Wish
+
+
+class Jobs:
+    """The jobs of one fleet."""
+
+    def __init__(self, control: Control, prefix: str) -> None:
+        self._control = control
+        self._prefix = prefix
+        self._waiting = Waiting(control, prefix)
+
+    def get(self, job_id: str) -> Job:
+        """Return a job by its id, whoever submitted it; nothing is asked of the broker."""
+        return Job(self._control, self._waiting, self._prefix, job_id)
+
+    async def create_streams(self) -> None:
+        """Create the streams and consumers that are missing; what is there is left alone. For the operator of a broker.
+
+        Raises `UnavailableError` with the server's words.
+        """
+        await streams.create(await self._control.client(), self._prefix)
+
+    async def submit(
+        self,
+        operation: str,
+        tensors: object,
+        params: Mapping[str, object] | None,
+        model: str | None,
+        wish: Wish,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> Job:
+        """Submit one job; see `AsyncFleet.submit`."""
+        # What is wrong with the arguments is said before a broker is looked for.
+        message = submit.build(operation, tensors, params, model, wish, prefix=self._prefix, notify="")
+        message.headers[header.NOTIFY] = await self._waiting.inbox()
+        await submit.store(self._control, message, timeout)
+        return self._job(message)
+
+    async def submit_many(
+        self,
+        operation: str,
+        many: Iterable[object],
+        params: Mapping[str, object] | None,
+        model: str | None,
+        wish: Wish,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> list[Job]:
+        """Submit many jobs; see `AsyncFleet.submit_many`."""
+        inbox = await self._waiting.inbox()
+        messages = []
+        for number, tensors in enumerate(many):
+            own = wish
+            if wish.idempotency_key is not None:
+                own = wish._replace(idempotency_key=f"{wish.idempotency_key}/{number}")
+            messages.append(submit.build(operation, tensors, params, model, own, prefix=self._prefix, notify=inbox))
+        await batch.store_many(self._control, messages, timeout)
+        return [self._job(message) for message in messages]
+
+    def _job(self, message: Message) -> Job:
+        request = message.request
+        return Job(
+            self._control,
+            self._waiting,
+            self._prefix,
+            request.job_id,
+            operation=request.operation,
+            model=request.model,
+            lane=request.lane,
+            own=True,
+            trace_id=message.trace_id,
+        )

@@ -1,0 +1,153 @@
+"""From arguments to a message that the broker has stored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from npufleet.broker import streams
+from npufleet.errors import (
+    FleetError,
+    InvalidParameterError,
+    OverloadedError,
+    PayloadTooLargeError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+from npufleet.telemetry.spans import start_call
+from npufleet.transport import jetstream
+from npufleet.wire import contract, header, job
+from npufleet.wire.job import JobRequest
+from npufleet.wire.prepare import prepare
+from npufleet.wire.subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from nats.aio.client import Client
+
+    from npufleet.control import Control
+    from npufleet.jobs.wish import Deadline, Wish
+
+ANSWER_S: Final = 2.0
+ABSENT_S: Final = 1.0
+"""A stream that is missing this long does not exist; one that is shorter may still be loading."""
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+
+
+class Message(NamedTuple):
+    """A job as it is sent."""
+
+    request: JobRequest
+    subject: str
+    headers: dict[str, str]
+    frame: bytes
+    trace_id: str | None
+
+
+def build(
+    operation: str,
+    tensors: object,
+    params: Mapping[str, object] | None,
+    model: str | None,
+    wish: Wish,
+    *,
+    prefix: str,
+    notify: str,
+) -> Message:
+    """Check everything that a job is made of and return its message; raises what a call raises before it is sent."""
+    row = contract.operation(operation)
+    Subject(operation, model, "call", wish.lane).format(prefix)
+    if not 0.001 <= wish.attempt_timeout <= 7 * 86400:
+        raise InvalidParameterError(f"attempt_timeout is {wish.attempt_timeout}; allowed: 0.001 to 604800 s")
+    frame = prepare(row, tensors, params)
+    if len(frame) > job.INLINE_BYTES:
+        raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
+    key = wish.idempotency_key
+    request = JobRequest(
+        job_id=job.new_id() if key is None else job.id_of_key(operation, model, key),
+        operation=operation,
+        model=model,
+        lane=wish.lane,
+        submitted=job.now_us(),
+        deadline=_deadline(wish.deadline),
+        retries=job.check_retries(wish.retries),
+        attempt_timeout=wish.attempt_timeout,
+        idempotency_key=key,
+        notify=notify,
+    )
+    subject = request.subject(prefix)
+    span = start_call(operation, subject, wish.lane, "submit")
+    headers = request.headers() | {header.MESSAGE_ID: request.job_id, jetstream.EXPECTED_STREAM: streams.JOBS}
+    if span is not None:
+        headers |= span.headers
+        span.end()
+    return Message(request, subject, headers, frame, None if span is None else span.trace_id)
+
+
+async def store(control: Control, message: Message, seconds: float) -> None:
+    """Have the broker store one job, trying again while it is not known; returns when the broker has it.
+
+    Raises `OverloadedError` when the stream is full, `UnavailableError` when nothing could be sent, and
+    `UnknownOutcomeError` when something was sent and no answer came in `seconds`.
+    """
+
+    async def once(client: Client) -> Any:
+        return await jetstream.publish(
+            client, streams.JOBS, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
+        )
+
+    await insist(control, once, message.request.job_id, seconds)
+
+
+async def insist(control: Control, once: Callable[[Client], Awaitable[Any]], job_id: str | None, seconds: float) -> Any:
+    """Do something that may be repeated until its outcome is known; see `store` for what is raised."""
+    started = time.monotonic()
+    pause = FIRST_PAUSE_S
+    uncertain = False
+    last: FleetError
+    while True:
+        connected = False
+        try:
+            client = await control.client()
+            connected = client.is_connected
+            return await once(client)
+        except UnknownOutcomeError as error:
+            uncertain, last = True, error
+        except OverloadedError as error:
+            if not uncertain:
+                raise
+            last = error
+        except UnavailableError as error:
+            last = error
+        spent = time.monotonic() - started
+        absent = connected and not uncertain and isinstance(last, UnavailableError) and spent > ABSENT_S
+        if spent + pause > seconds or absent:
+            if uncertain:
+                what = f"whether job {job_id} was accepted" if job_id else "whether the jobs were accepted"
+                raise UnknownOutcomeError(
+                    f"{what} is unknown after {spent:.1f} s: {last}; repeating it with the same idempotency key "
+                    "has one effect",
+                    job_id=job_id,
+                ) from last
+            raise last
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def _deadline(given: Deadline) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            raise InvalidParameterError(f"deadline is {given}; allowed: a moment with its time zone")
+        moment = given.timestamp()
+    else:
+        moment = time.time() + (given.total_seconds() if isinstance(given, timedelta) else given)
+    if not time.time() < moment < time.time() + 10 * 366 * 86400:
+        raise InvalidParameterError(f"deadline is {given}; allowed: from now on, at most ten years")
+    return int(moment * 1e6)

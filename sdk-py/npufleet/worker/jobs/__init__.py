@@ -1,0 +1,10 @@
+"""Durable jobs in the Python worker: taken from the stream JOBS, executed like calls, committed once.
+
+    delivery    one delivered job: what its headers say, how it is acknowledged, kept alive or given back
+    places      which lane gets a free place: in proportion to the weights of those that have work
+    pull        asks the consumers for as many jobs as there are places
+    outcome     what is written when a job is over: result, dead letter, events
+    consumer    the life of a delivery, and of all of them when the worker drains
+
+Everything runs on the event loop, which never computes; the executors are those of the calls.
+"""

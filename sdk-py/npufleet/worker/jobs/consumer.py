@@ -1,0 +1,167 @@
+"""All jobs that this worker has: taken as places are free, kept alive while they run, given back when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import nats.errors
+
+from npufleet.broker import streams
+from npufleet.errors import CallCancelledError, FleetError
+from npufleet.wire import header, job
+from npufleet.wire.contract import VERSION
+from npufleet.wire.job import JobRequest
+from npufleet.worker.jobs.attempt import Attempt, Services
+from npufleet.worker.jobs.pull import Puller
+from npufleet.worker.reply import failure
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+    from npufleet.worker.cancel import Canceller
+    from npufleet.worker.events import Events
+    from npufleet.worker.jobs.delivery import Delivery
+
+QUEUE: Final = "jobs"
+"""Queue group of those that write down a cancellation: one of them does."""
+
+SHORT_S: Final = 0.02
+AHEAD: Final = 8
+"""How many short jobs an executor may have waiting for it, so that it need not wait for the broker."""
+
+ASK_AGAIN_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The durable side of one worker with `executors` threads."""
+
+    def __init__(
+        self, client: Client, services: Services, executors: int, canceller: Canceller, events: Events
+    ) -> None:
+        self._client = client
+        self._services = services
+        self._executors = executors
+        self._canceller = canceller
+        self._events = events
+        self._deliveries: set[Delivery] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seconds = 1.0
+        self._stopped = asyncio.Event()
+        names = streams.consumers(services.prefix)
+        self._puller = Puller(client, names, self._free, self._begin)
+
+    async def run(self) -> None:
+        """Take jobs until `drain`; waits for the streams as long as there are none."""
+        ack_wait = await self._ack_wait()
+        if ack_wait is None:
+            return
+        cancel = f"{self._services.prefix}.v{VERSION}.cancel.*"
+        await self._client.subscribe(cancel, cb=self._cancel_running)
+        await self._client.subscribe(cancel, queue=QUEUE, cb=self._write_cancellation)
+        self._events.emit("jobs", state="taking")
+        keeping = asyncio.create_task(self._keep_alive(ack_wait / 3))
+        try:
+            await self._puller.run()
+        finally:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            keeping.cancel()
+
+    async def stop(self) -> None:
+        """Take no more jobs; what was delivered by now is given back or done."""
+        self._stopped.set()
+        await self._puller.stop()
+
+    def reconnected(self) -> None:
+        """Ask again: what was asked of the broker went with the connection."""
+        self._puller.wake()
+
+    def _free(self) -> int:
+        ahead = AHEAD if self._seconds < SHORT_S else 1
+        return self._executors * ahead - len(self._tasks)
+
+    def _begin(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._work(delivery))
+        self._tasks.add(task)
+        self._deliveries.add(delivery)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._deliveries.discard(delivery)
+            self._puller.wake()
+
+        task.add_done_callback(ended)
+
+    async def _work(self, delivery: Delivery) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            if self._stopped.is_set():
+                await delivery.give_back()
+            else:
+                await Attempt(self._services, delivery).run()
+                self._seconds += 0.1 * (loop.time() - started - self._seconds)
+        except (FleetError, nats.errors.Error, OSError) as error:
+            # Whoever gets it then sees what has been written.
+            _log.warning("job %s is left to be delivered again: %s", delivery.job_id, error or repr(error))
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await delivery.give_back(ASK_AGAIN_S)
+
+    async def _keep_alive(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            for delivery in list(self._deliveries):
+                try:
+                    await delivery.keep()
+                except (nats.errors.Error, OSError) as error:
+                    _log.warning("job %s cannot be kept: %s", delivery.job_id, error or repr(error))
+
+    async def _cancel_running(self, message: Msg) -> None:
+        job_id = message.subject.rpartition(".")[2]
+        for delivery in list(self._deliveries):
+            if delivery.job_id == job_id and delivery.request is not None:
+                delivery.cancelled = True
+                self._canceller.end(delivery.request, CallCancelledError("cancelled on request"))
+
+    async def _write_cancellation(self, message: Msg) -> None:
+        """Commit a cancellation as the job's result, wherever the job is: its submitter need not wait for its turn."""
+        try:
+            request = self._cancelled_job(message)
+        except FleetError as error:
+            _log.warning("cancellation of nothing: %s", error)
+            return
+        said = failure(CallCancelledError("cancelled on request"))
+        if await self._services.outcomes.commit(request, 0, said):
+            await self._services.outcomes.event(request.job_id, "cancelled", 0)
+
+    def _cancelled_job(self, message: Msg) -> JobRequest:
+        job_id = job.check_id(message.subject.rpartition(".")[2])
+        name = (message.headers or {}).get(header.OPERATION)
+        if name is None:
+            return JobRequest(job_id, "")
+        prefix = self._services.prefix
+        lane, operation, model = job.split(f"{prefix}.v{VERSION}.job.{name}", prefix)
+        return JobRequest(job_id, operation, model, lane)
+
+    async def _ack_wait(self) -> float | None:
+        """Return the seconds after which the broker takes a silent worker for dead; None when we are told to stop."""
+        question = f"$JS.API.CONSUMER.INFO.{streams.JOBS}.job-normal"
+        while not self._stopped.is_set():
+            try:
+                answer: dict[str, Any] = json.loads((await self._client.request(question, timeout=5.0)).data)
+                if "config" in answer:
+                    return float(answer["config"]["ack_wait"]) / streams.NANOSECONDS
+            except (nats.errors.Error, OSError):
+                pass  # no JetStream, or no broker at the moment
+            try:
+                async with asyncio.timeout(ASK_AGAIN_S):
+                    await self._stopped.wait()
+            except TimeoutError:
+                continue
+        return None
