@@ -168,6 +168,80 @@ class AsyncOperations:
             params["threshold_mode"] = threshold_mode
         return await self.call("wavelet", tensors, params, timeout=timeout, lane=lane)
 
+    async def filter(
+        self,
+        x: ArrayLike,
+        zi: ArrayLike | None = None,
+        *,
+        cutoff: float | Sequence[float],
+        fs: float = 2.0,
+        btype: Literal["lowpass", "highpass", "bandpass", "bandstop"] = "lowpass",
+        ftype: Literal["butter", "cheby1"] = "butter",
+        order: int = 4,
+        rp: float | None = None,
+        axis: int = -1,
+        zero_phase: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Butterworth or Chebyshev I filter along one axis in second-order sections: causal, whole or chunk by chunk, or with zero phase.
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Samples. The axis must not be empty; for zero phase it must
+          have more than 3 * (poles + 1) samples, a filter having order poles, twice as many for bandpass
+          and bandstop.
+        - `zi`: float64, at least 2-d, optional. State before the first sample, shaped as zf: the zf of the
+          chunk before, or zeros where there is none. Not with zero phase.
+        - `cutoff`: 1 to 2 numbers, 0 to 1000000000000 Hz, required. Cutoff frequency, or for bandpass and
+          bandstop the lower and the upper one. At least a millionth of fs away from 0, from fs / 2 and from
+          each other.
+        - `fs`: number, 1e-06 to 1000000000000 Hz, default 2. Sample rate. By default cutoff is a fraction
+          of the Nyquist frequency.
+        - `btype`: string, one of lowpass, highpass, bandpass, bandstop, default lowpass. Which band passes,
+          or for bandstop does not.
+        - `ftype`: string, one of butter, cheby1, default butter. Butterworth (maximally flat) or Chebyshev
+          I (steeper, with ripple in the passband).
+        - `order`: integer, 1 to 16, default 4. Order of the lowpass prototype.
+        - `rp`: number, 0.001 to 40 dB. Ripple in the passband, for cheby1 only. Default: 0.5.
+        - `axis`: integer, -8 to 7, default -1. Axis to filter along.
+        - `zero_phase`: boolean, default false. Filter forward and backward, so that nothing is delayed,
+          with the ends extended as SciPy does.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Filtered samples, of x's dtype and shape; computed in double precision.
+        - `zf`: float64. State behind the last sample, in double precision so that chunks join without a
+          seam; shaped as x but for the axis, which has 2, and with an axis of the (poles + 1) // 2 sections
+          in front. Absent with zero phase.
+
+        The numbers are those of scipy.signal.iirfilter and scipy.signal.sosfilt and scipy.signal.sosfiltfilt.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x}
+        if zi is not None:
+            tensors["zi"] = zi
+        params: dict[str, Any] = {}
+        params["cutoff"] = cutoff
+        if fs != 2.0:
+            params["fs"] = fs
+        if btype != "lowpass":
+            params["btype"] = btype
+        if ftype != "butter":
+            params["ftype"] = ftype
+        if order != 4:
+            params["order"] = order
+        if rp is not None:
+            params["rp"] = rp
+        if axis != -1:
+            params["axis"] = axis
+        if zero_phase != False:
+            params["zero_phase"] = zero_phase
+        return await self.call("filter", tensors, params, timeout=timeout, lane=lane)
+
 
 class Operations:
     """The operations as blocking methods, for a class that has `call`."""
@@ -321,3 +395,77 @@ class Operations:
         if threshold_mode != "soft":
             params["threshold_mode"] = threshold_mode
         return self.call("wavelet", tensors, params, timeout=timeout, lane=lane)
+
+    def filter(
+        self,
+        x: ArrayLike,
+        zi: ArrayLike | None = None,
+        *,
+        cutoff: float | Sequence[float],
+        fs: float = 2.0,
+        btype: Literal["lowpass", "highpass", "bandpass", "bandstop"] = "lowpass",
+        ftype: Literal["butter", "cheby1"] = "butter",
+        order: int = 4,
+        rp: float | None = None,
+        axis: int = -1,
+        zero_phase: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Butterworth or Chebyshev I filter along one axis in second-order sections: causal, whole or chunk by chunk, or with zero phase.
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Samples. The axis must not be empty; for zero phase it must
+          have more than 3 * (poles + 1) samples, a filter having order poles, twice as many for bandpass
+          and bandstop.
+        - `zi`: float64, at least 2-d, optional. State before the first sample, shaped as zf: the zf of the
+          chunk before, or zeros where there is none. Not with zero phase.
+        - `cutoff`: 1 to 2 numbers, 0 to 1000000000000 Hz, required. Cutoff frequency, or for bandpass and
+          bandstop the lower and the upper one. At least a millionth of fs away from 0, from fs / 2 and from
+          each other.
+        - `fs`: number, 1e-06 to 1000000000000 Hz, default 2. Sample rate. By default cutoff is a fraction
+          of the Nyquist frequency.
+        - `btype`: string, one of lowpass, highpass, bandpass, bandstop, default lowpass. Which band passes,
+          or for bandstop does not.
+        - `ftype`: string, one of butter, cheby1, default butter. Butterworth (maximally flat) or Chebyshev
+          I (steeper, with ripple in the passband).
+        - `order`: integer, 1 to 16, default 4. Order of the lowpass prototype.
+        - `rp`: number, 0.001 to 40 dB. Ripple in the passband, for cheby1 only. Default: 0.5.
+        - `axis`: integer, -8 to 7, default -1. Axis to filter along.
+        - `zero_phase`: boolean, default false. Filter forward and backward, so that nothing is delayed,
+          with the ends extended as SciPy does.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Filtered samples, of x's dtype and shape; computed in double precision.
+        - `zf`: float64. State behind the last sample, in double precision so that chunks join without a
+          seam; shaped as x but for the axis, which has 2, and with an axis of the (poles + 1) // 2 sections
+          in front. Absent with zero phase.
+
+        The numbers are those of scipy.signal.iirfilter and scipy.signal.sosfilt and scipy.signal.sosfiltfilt.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x}
+        if zi is not None:
+            tensors["zi"] = zi
+        params: dict[str, Any] = {}
+        params["cutoff"] = cutoff
+        if fs != 2.0:
+            params["fs"] = fs
+        if btype != "lowpass":
+            params["btype"] = btype
+        if ftype != "butter":
+            params["ftype"] = ftype
+        if order != 4:
+            params["order"] = order
+        if rp is not None:
+            params["rp"] = rp
+        if axis != -1:
+            params["axis"] = axis
+        if zero_phase != False:
+            params["zero_phase"] = zero_phase
+        return self.call("filter", tensors, params, timeout=timeout, lane=lane)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numbers_source import echo, fft, wavelet
+from numbers_source import echo, fft, filter, wavelet
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-SOURCES: dict[str, ModuleType] = {"echo": echo, "fft": fft, "wavelet": wavelet}
+SOURCES: dict[str, ModuleType] = {"echo": echo, "fft": fft, "wavelet": wavelet, "filter": filter}
 
 
 def operations() -> dict[str, list[dict[str, Any]]]:

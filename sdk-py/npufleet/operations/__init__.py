@@ -3,6 +3,7 @@
     echo     the tensors unchanged
     fft      discrete Fourier transform, by SciPy
     wavelet  multilevel discrete wavelet transform and denoising, by PyWavelets
+    filter   Butterworth and Chebyshev I filters, by SciPy
 
 The workers run `infer` themselves, since it needs models. A file here has `rows` and `execute`, and the same stem
 as its twin in workers-rs/crates/operations.
@@ -11,11 +12,11 @@ as its twin in workers-rs/crates/operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import UnknownOperationError
-from npufleet.operations import echo, fft, wavelet
+from npufleet.operations import echo, fft, filter, wavelet
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.rules.common import Params
@@ -29,16 +30,21 @@ Execute = Callable[[Mapping[str, "NDArray[Any]"], Params, Callable[[], bool]], T
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of this engine: `rows` counts a request's work for the statistics, `execute` does it."""
+    """One operation of this engine: `rows` counts a request's work for the statistics, `execute` does it.
+
+    `example` are parameters of the smallest request, where the least that their rows allow will not do.
+    """
 
     rows: Callable[[Mapping[str, NDArray[Any]], Params], int]
     execute: Execute
+    example: dict[str, Any] = field(default_factory=dict)
 
 
 REGISTRY: Final[dict[str, Operation]] = {
     "echo": Operation(echo.rows, echo.execute),
     "fft": Operation(fft.rows, fft.execute),
     "wavelet": Operation(wavelet.rows, wavelet.execute),
+    "filter": Operation(filter.rows, filter.execute, example={"cutoff": 0.5}),
 }
 """Every operation of this engine by name."""
 

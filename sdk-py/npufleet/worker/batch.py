@@ -60,7 +60,7 @@ def execute(members: list[Request]) -> list[Outcome]:
 
 def warm_up() -> None:
     """Execute every operation once on a few zeros, so that the first caller does not wait for imports."""
-    for name in operations.REGISTRY:
+    for name, operation in operations.REGISTRY.items():
         row = contract.operation(name)
         tensors = {
             tensor.name: np.zeros((2,) * max(tensor.minimum_rank, 1), dtypes.DTYPES[tensor.dtypes[0]].numpy)
@@ -68,9 +68,8 @@ def warm_up() -> None:
             if tensor is row.main_input or not tensor.optional
         }
         try:
-            operations.execute(
-                name, tensors, {each.name: _least(each) for each in row.parameters.values() if each.required}
-            )
+            least = {each.name: _least(each) for each in row.parameters.values() if each.required}
+            operations.execute(name, tensors, least | operation.example)
         except Exception as error:  # noqa: BLE001 - callers of this operation will hear it, others are served
             _log.warning("%s was not warmed up: %s: %s", name, type(error).__name__, error)
 

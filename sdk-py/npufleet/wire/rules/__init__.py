@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from npufleet.wire.rules import fft, wavelet
+from npufleet.wire.rules import fft, filter, wavelet
 
 if TYPE_CHECKING:
     from npufleet.wire.rules.common import Rule
 
-RULES: Final[dict[str, Rule]] = {"fft": fft.check, "wavelet": wavelet.check}
+RULES: Final[dict[str, Rule]] = {"fft": fft.check, "wavelet": wavelet.check, "filter": filter.check}
 """The rule of each operation that has one."""

@@ -5,6 +5,7 @@
 //! - [`common`]: lines along an axis, and what else several operations share.
 //! - [`echo`]: gives back what it gets, to measure and to rehearse.
 //! - [`fft`]: discrete Fourier transform along one axis.
+//! - [`filter`]: Butterworth and Chebyshev I filters along one axis.
 //! - [`wavelet`]: multilevel discrete wavelet transform and denoising.
 //!
 //! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
@@ -13,6 +14,7 @@
 pub mod common;
 pub mod echo;
 pub mod fft;
+pub mod filter;
 pub mod wavelet;
 
 use bytes::Bytes;
@@ -66,7 +68,7 @@ impl Context<'_> {
 
 /// Every operation of this engine but `infer`, which needs models.
 pub fn registry() -> &'static [&'static dyn Operation] {
-    &[&echo::Echo, &fft::Fft, &wavelet::Wavelet]
+    &[&echo::Echo, &fft::Fft, &wavelet::Wavelet, &filter::Filter]
 }
 
 /// The operation of a name.

@@ -18,7 +18,13 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[test]
 fn the_steady_state_allocates_the_reply_only() {
     let samples = vec![0; 8 * 1024];
-    for params in [json!({"axis": 1}), json!({"axis": 0})] {
+    for (operation, params) in [
+        ("fft", json!({"axis": 1})),
+        ("fft", json!({"axis": 0})),
+        ("filter", json!({"cutoff": [0.3], "axis": 1})),
+        ("filter", json!({"cutoff": [0.3], "axis": 0})),
+        ("filter", json!({"cutoff": [0.3], "zero_phase": true})),
+    ] {
         let params: Map<String, Value> = serde_json::from_value(params).unwrap();
         let x = Output {
             name: "x",
@@ -27,7 +33,7 @@ fn the_steady_state_allocates_the_reply_only() {
             data: &samples,
         };
         let frame = Frame::decode(frame::encode(&[x], &params).unwrap()).unwrap();
-        let operation = find("fft").unwrap();
+        let operation = find(operation).unwrap();
         let execute = || operation.execute(&frame, &params, &Context::never()).unwrap();
         let reply: Bytes = execute();
         let region = Region::new(ALLOCATOR);

@@ -1,0 +1,59 @@
+//! Real samples as bytes, whatever their precision and alignment; all arithmetic on them is in double precision.
+
+/// An element type that is computed in double precision.
+pub(crate) trait Real {
+    /// The element at an index of a tensor's bytes.
+    fn get(bytes: &[u8], index: usize) -> f64;
+
+    /// Rounds a number into the element at an index of a tensor's bytes.
+    fn put(bytes: &mut [u8], index: usize, number: f64);
+
+    /// Fills numbers with every `stride`th element from an index on.
+    fn read<'a>(bytes: &[u8], first: usize, stride: usize, numbers: impl Iterator<Item = &'a mut f64>);
+
+    /// Rounds numbers into every `stride`th element from an index on.
+    fn write(bytes: &mut [u8], first: usize, stride: usize, numbers: impl Iterator<Item = f64>);
+}
+
+macro_rules! real {
+    ($float:ty) => {
+        impl Real for $float {
+            #[inline]
+            fn get(bytes: &[u8], index: usize) -> f64 {
+                f64::from(<$float>::from_le_bytes(bytes.as_chunks().0[index]))
+            }
+
+            #[inline]
+            fn put(bytes: &mut [u8], index: usize, number: f64) {
+                bytes.as_chunks_mut().0[index] = (number as $float).to_le_bytes();
+            }
+
+            #[inline]
+            fn read<'a>(bytes: &[u8], first: usize, stride: usize, numbers: impl Iterator<Item = &'a mut f64>) {
+                let elements = bytes.as_chunks().0[first..].iter();
+                let copy = |(number, element): (&mut f64, &[u8; size_of::<$float>()])| {
+                    *number = f64::from(<$float>::from_le_bytes(*element));
+                };
+                // Neighbours are copied many at once.
+                match stride {
+                    1 => numbers.zip(elements).for_each(copy),
+                    _ => numbers.zip(elements.step_by(stride)).for_each(copy),
+                }
+            }
+
+            #[inline]
+            fn write(bytes: &mut [u8], first: usize, stride: usize, numbers: impl Iterator<Item = f64>) {
+                let elements = bytes.as_chunks_mut().0[first..].iter_mut();
+                let copy = |(number, element): (f64, &mut [u8; size_of::<$float>()])| {
+                    *element = (number as $float).to_le_bytes();
+                };
+                match stride {
+                    1 => numbers.zip(elements).for_each(copy),
+                    _ => numbers.zip(elements.step_by(stride)).for_each(copy),
+                }
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
