@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_nats::Subject;
+use npufleet_link::Subject;
 
 /// How finely deadlines are watched: a call fails at most this long after its deadline.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(10);

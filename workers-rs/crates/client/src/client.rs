@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
+use npufleet_link::Options;
 use npufleet_wire::{Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
-use crate::options::Options;
 use crate::outcome::{Outcome, Refusal, Request};
 use crate::shared::{Shared, Submission};
 use crate::thread::{self, Connected};
@@ -46,7 +46,7 @@ impl<T: Clone + Send + 'static> Client<T> {
 
     /// Returns the largest message that the broker takes now, in bytes, headers included.
     pub fn max_payload(&self) -> usize {
-        self.connected.nats.max_payload()
+        self.connected.link.max_payload()
     }
 
     /// Takes a call to send, at [`Client::flush`] at the latest, and returns its sequence number; never blocks.
@@ -57,7 +57,7 @@ impl<T: Clone + Send + 'static> Client<T> {
     /// [`Refusal::TooLarge`]; `invalid_parameter` for a subject or header that would break the protocol;
     /// `unavailable` after [`Client::close`].
     pub fn submit(&self, request: Request, ticket: T) -> std::result::Result<u64, Refusal> {
-        check_subject(request.subject.as_str())?;
+        check_subject(&request.subject)?;
         let size = request.payload.len() + header_size(&request)?;
         let limit = self.max_payload();
         if size > limit {

@@ -4,39 +4,34 @@
 //! and hands the results over together: under load the cost of waking anybody is shared by the whole batch.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_nats::header::HeaderName;
-use async_nats::message::OutboundMessage;
-use async_nats::{Event, HeaderMap, Message, ServerError, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
-use futures::{Sink, Stream};
+use npufleet_link::{Connection, Event, HeaderBlock, Link, Message, Pieces};
 use npufleet_wire::{Error, ErrorKind, header, subject};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Sleep;
 
 use crate::calls::{Call, Calls, Now, RESOLUTION};
-use crate::outcome::{Outcome, Reply, Request};
+use crate::outcome::{Outcome, Request, too_large};
 use crate::shared::{Shared, State, Submission};
 
 /// How long closing waits for the last messages to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-const DEADLINE: HeaderName = HeaderName::from_static(header::DEADLINE);
+/// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
+const FULL: usize = 64 * 1024;
 
 /// An open connection that listens for answers.
 pub(crate) struct Opened {
-    pub(crate) nats: async_nats::Client,
+    pub(crate) link: Link,
+    pub(crate) connection: Connection,
     /// Second part of every reply subject, and first part of every call's id.
     pub(crate) id: Arc<str>,
-    pub(crate) inbox: Subscriber,
     /// A reply subject up to the number.
     pub(crate) inbox_prefix: String,
-    pub(crate) events: UnboundedReceiver<Event>,
 }
 
 /// Something to publish once the connection takes it.
@@ -47,12 +42,9 @@ enum Outgoing {
 
 pub(crate) struct Driver<T: Clone> {
     shared: Arc<Shared<T>>,
-    nats: async_nats::Client,
-    inbox: Subscriber,
-    inbox_prefix: String,
-    fleet_prefix: String,
-    id: Arc<str>,
-    events: UnboundedReceiver<Event>,
+    link: Link,
+    connection: Connection,
+    writer: Writer,
     calls: Calls<T>,
     submissions: Vec<Submission<T>>,
     outgoing: VecDeque<Outgoing>,
@@ -67,20 +59,22 @@ pub(crate) struct Driver<T: Clone> {
 impl<T: Clone> Driver<T> {
     pub(crate) fn new(shared: Arc<Shared<T>>, opened: Opened, fleet_prefix: &str) -> Self {
         let Opened {
-            nats,
+            link,
+            connection,
             id,
-            inbox,
             inbox_prefix,
-            events,
         } = opened;
         Self {
             shared,
-            nats,
-            inbox,
-            inbox_prefix,
-            fleet_prefix: fleet_prefix.to_owned(),
-            id,
-            events,
+            link,
+            connection,
+            writer: Writer {
+                fleet_prefix: fleet_prefix.to_owned(),
+                id,
+                number_at: inbox_prefix.len(),
+                reply: inbox_prefix,
+                headers: HeaderBlock::default(),
+            },
             calls: Calls::new(),
             submissions: Vec::new(),
             outgoing: VecDeque::new(),
@@ -94,14 +88,11 @@ impl<T: Clone> Driver<T> {
 
     /// Does everything that can be done now; ready when the connection is to be ended.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
+        while let Poll::Ready(event) = self.connection.poll_next(cx) {
             self.on_event(event);
         }
-        while let Poll::Ready(Some(message)) = Pin::new(&mut self.inbox).poll_next(cx) {
-            self.on_reply(message);
-        }
         self.take_submissions(cx);
-        self.send(cx);
+        self.send();
         self.watch_deadlines(cx);
         self.shared.set_in_flight(self.calls.len());
         self.shared.complete(&mut self.results);
@@ -109,44 +100,29 @@ impl<T: Clone> Driver<T> {
     }
 
     fn on_reply(&mut self, message: Message) {
-        let sequence = message
-            .subject
-            .as_str()
-            .get(self.inbox_prefix.len()..)
-            .and_then(|text| text.parse().ok());
+        let number = message.subject().get(self.writer.number_at..);
+        let sequence = number.and_then(|number| number.parse().ok());
         // An answer to a call that was cancelled or has expired has nobody to go to.
-        let Some(call) = sequence.and_then(|sequence| self.calls.remove(sequence)) else {
-            return;
-        };
-        let status = message.status.map_or(0, |status| status.as_u16());
-        let status = if status == StatusCode::NO_RESPONDERS.as_u16() {
-            status
-        } else {
-            0
-        };
-        let reply = Reply {
-            status,
-            headers: message.headers,
-            payload: message.payload,
-        };
-        self.results.push((call.ticket, Outcome::Reply(reply)));
+        if let Some(call) = sequence.and_then(|sequence| self.calls.remove(sequence)) {
+            self.results.push((call.ticket, Outcome::Reply(message.into())));
+        }
     }
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Connected => self.shared.set_state(State::Connected),
-            Event::Disconnected => {
+            Event::Message(message) => self.on_reply(message),
+            Event::Connected => {
+                self.refused = None;
+                self.shared.set_state(State::Connected);
+            }
+            Event::Lost(reason) => {
                 self.shared.set_state(State::Reconnecting);
                 // Nobody knows whether these were done, and their answers would not find us.
-                self.fail(
-                    |call| call.sent,
-                    ErrorKind::Unavailable,
-                    "the connection to the broker was lost",
-                );
+                let message = format!("the connection to the broker was lost: {reason}");
+                self.fail(|call| call.sent, ErrorKind::Unavailable, &message);
             }
-            Event::Closed => self.close(),
-            Event::ServerError(ServerError::Other(text)) => self.on_violation(&text),
-            _ => {}
+            Event::Complaint(text) => self.on_violation(&text),
+            Event::Failed(_) | Event::LameDuck | Event::Confirmed(_) => {}
         }
     }
 
@@ -156,14 +132,16 @@ impl<T: Clone> Driver<T> {
         let Some(named) = text.split('"').nth(1) else {
             return;
         };
-        if lower.starts_with("permissions violation for subscription") && named.starts_with(&self.inbox_prefix) {
+        if lower.starts_with("permissions violation for subscription")
+            && named.starts_with(&self.writer.reply[..self.writer.number_at])
+        {
             let message = format!("the broker refuses our reply subject, set inbox_prefix to an allowed one: {text}");
             self.fail(|_| true, ErrorKind::Unavailable, &message);
             self.refused = Some(message);
         } else if lower.starts_with("permissions violation for publish") {
             let message = format!("the broker refuses the subject {named}: {text}");
             self.fail(
-                |call| call.sent && call.subject.as_str() == named,
+                |call| call.sent && call.subject == *named,
                 ErrorKind::Unavailable,
                 &message,
             );
@@ -216,77 +194,39 @@ impl<T: Clone> Driver<T> {
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) {
-        if self.shared.state() != State::Connected {
+    /// Publishes what waits, as long as the broker takes it; what it does not take now leaves in a later pass.
+    fn send(&mut self) {
+        if !self.connection.is_up() {
             return;
         }
-        while !self.outgoing.is_empty() && matches!(Pin::new(&mut self.nats).poll_ready(cx), Poll::Ready(Ok(()))) {
-            let Some(next) = self.outgoing.pop_front() else {
-                return;
-            };
-            match next {
-                Outgoing::Call { sequence, request } => self.send_call(sequence, request),
-                Outgoing::Cancel { sequence } => {
-                    let id = format!("{}.{sequence}", self.id);
-                    // An empty message fits any limit, and a lost cancellation costs work but no answer.
-                    let _ = self.publish(
-                        subject::cancel(&self.fleet_prefix, &id).into(),
-                        None,
-                        None,
-                        Bytes::new(),
-                    );
+        let (link, limit) = (self.link.clone(), self.link.max_payload());
+        while !self.outgoing.is_empty() && link.waiting() < FULL {
+            link.send(|pieces| {
+                while pieces.size() < FULL
+                    && let Some(next) = self.outgoing.pop_front()
+                {
+                    match next {
+                        Outgoing::Call { sequence, request } => self.send_call(sequence, &request, limit, pieces),
+                        Outgoing::Cancel { sequence } => self.writer.cancel(sequence, pieces),
+                    }
                 }
-            }
+            });
         }
     }
 
-    fn send_call(&mut self, sequence: u64, request: Request) {
+    fn send_call(&mut self, sequence: u64, request: &Request, limit: usize, pieces: &mut Pieces) {
         // It may have been cancelled or have expired while it waited.
         let Some(call) = self.calls.get_mut(sequence) else {
             return;
         };
         call.sent = true;
-        let reply = self.reply_subject(sequence);
-        let mut headers = HeaderMap::new();
-        headers.insert(DEADLINE, request.deadline_us.to_string());
-        for (name, value) in request.headers.into_iter().flatten() {
-            headers.insert(name, value);
-        }
-        if let Err(message) = self.publish(request.subject, Some(reply), Some(headers), request.payload)
+        if let Err(message) = self.writer.call(sequence, request, limit, pieces)
             && let Some(call) = self.calls.remove(sequence)
         {
             // Seen when the broker came back with a smaller limit than the call was checked against.
             let error = Error::new(ErrorKind::PayloadTooLarge, message);
             self.results.push((call.ticket, Outcome::Failed(error)));
         }
-    }
-
-    fn reply_subject(&self, sequence: u64) -> Subject {
-        // Of exactly the right size, since anything else is allocated a second time.
-        let digits = sequence.checked_ilog10().unwrap_or(0) as usize + 1;
-        let mut subject = String::with_capacity(self.inbox_prefix.len() + digits);
-        subject.push_str(&self.inbox_prefix);
-        // Writing to a string cannot fail.
-        let _ = write!(subject, "{sequence}");
-        subject.into()
-    }
-
-    fn publish(
-        &mut self,
-        subject: Subject,
-        reply: Option<Subject>,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> std::result::Result<(), String> {
-        let message = OutboundMessage {
-            subject,
-            reply,
-            payload,
-            headers,
-        };
-        Pin::new(&mut self.nats)
-            .start_send(message)
-            .map_err(|error| error.to_string())
     }
 
     fn watch_deadlines(&mut self, cx: &mut Context<'_>) {
@@ -319,7 +259,7 @@ impl<T: Clone> Driver<T> {
                 Outgoing::Cancel { .. } => true,
             });
             self.armed = None;
-            self.send(cx);
+            self.send();
         }
     }
 
@@ -350,24 +290,17 @@ impl<T: Clone> Driver<T> {
     }
 
     /// Sends the last cancellations and gives the broker a clean end.
-    pub(crate) async fn finish(&mut self) {
-        if self.nats.connection_state() != async_nats::connection::State::Connected {
-            return;
-        }
-        let farewell = async {
-            while let Some(next) = self.outgoing.pop_front() {
+    pub(crate) async fn finish(mut self) {
+        let (outgoing, writer) = (std::mem::take(&mut self.outgoing), &mut self.writer);
+        self.link.send(|pieces| {
+            for next in outgoing {
                 if let Outgoing::Cancel { sequence } = next {
-                    let subject = subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
-                    self.nats
-                        .publish(subject, Bytes::new())
-                        .await
-                        .map_err(|error| error.to_string())?;
+                    writer.cancel(sequence, pieces);
                 }
             }
-            self.nats.flush().await.map_err(|error| error.to_string())
-        };
+        });
         // A slow broker cannot be told, and nothing depends on it: calls carry deadlines.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.finish()).await;
     }
 }
 
@@ -376,5 +309,47 @@ impl<T: Clone> Drop for Driver<T> {
     fn drop(&mut self) {
         self.close();
         self.shared.complete(&mut self.results);
+    }
+}
+
+/// Writes messages; what they have in common is kept.
+struct Writer {
+    fleet_prefix: String,
+    id: Arc<str>,
+    /// A reply subject, and where its number begins.
+    reply: String,
+    number_at: usize,
+    headers: HeaderBlock,
+}
+
+impl Writer {
+    /// Fails when the message is larger than `limit`.
+    fn call(
+        &mut self,
+        sequence: u64,
+        request: &Request,
+        limit: usize,
+        pieces: &mut Pieces,
+    ) -> std::result::Result<(), String> {
+        self.reply.truncate(self.number_at);
+        self.reply.push_str(itoa::Buffer::new().format(sequence));
+        self.headers.clear();
+        self.headers.push_number(header::DEADLINE, request.deadline_us);
+        for (name, value) in request.headers.iter().flatten() {
+            self.headers.push(name, value);
+        }
+        let headers = self.headers.as_bytes();
+        let size = headers.len() + request.payload.len();
+        if size > limit {
+            return Err(too_large(size, limit));
+        }
+        pieces.publish(&request.subject, Some(&self.reply), headers, &request.payload);
+        Ok(())
+    }
+
+    /// An empty message fits any limit, and a lost cancellation costs work but no answer.
+    fn cancel(&self, sequence: u64, pieces: &mut Pieces) {
+        let subject = subject::cancel(&self.fleet_prefix, &format!("{}.{sequence}", self.id));
+        pieces.publish(&subject, None, b"", &Bytes::new());
     }
 }

@@ -1,7 +1,7 @@
 //! What is asked of the fleet and what comes of it.
 
-use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+use npufleet_link::{Headers, Message, Subject};
 use npufleet_wire::{Error, ErrorKind};
 
 /// One call, ready to be published.
@@ -24,21 +24,32 @@ pub struct Request {
 pub struct Reply {
     /// 0, or 503 when the broker knows nobody who listens on the subject.
     pub status: u16,
-    /// The headers that came with it.
-    pub headers: Option<HeaderMap>,
-    /// The frame; empty when a worker reports an error.
+    /// The frame; empty when a worker reports an error. It shares memory with other answers: copy what is kept.
     pub payload: Bytes,
+    /// The header lines as they came; [`Reply::header`] reads them.
+    pub headers: Box<[u8]>,
 }
 
 impl Reply {
     /// Returns the first value of a header, by its exact name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        // A reply has a handful of headers: comparing them is cheaper than building a key to look up.
-        let (_, values) = self.headers.as_ref()?.iter().find(|(key, _)| {
-            let key: &str = (*key).as_ref();
-            key == name
-        })?;
-        values.first().map(async_nats::HeaderValue::as_str)
+        Headers::new(&self.headers).get(name)
+    }
+}
+
+impl From<Message> for Reply {
+    fn from(message: Message) -> Self {
+        const NO_RESPONDERS: u16 = 503;
+        let headers = message.headers();
+        Self {
+            status: if headers.status() == NO_RESPONDERS {
+                NO_RESPONDERS
+            } else {
+                0
+            },
+            headers: headers.as_bytes().into(),
+            payload: message.payload(),
+        }
     }
 }
 

@@ -4,17 +4,15 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use async_nats::ServerAddr;
+use npufleet_link::{Link, Options};
 use npufleet_wire::{Error, ErrorKind, Result};
-use tokio::sync::mpsc::unbounded_channel;
 
 use crate::driver::{Driver, Opened};
-use crate::options::Options;
 use crate::shared::Shared;
 
 /// What the handle keeps of the connection.
 pub(crate) struct Connected {
-    pub(crate) nats: async_nats::Client,
+    pub(crate) link: Link,
 }
 
 /// Reports once how connecting went, then works until the connection is closed.
@@ -37,7 +35,7 @@ pub(crate) fn run<T: Clone>(options: &Options, shared: &Arc<Shared<T>>, ready: &
             }
         };
         let _ = ready.send(Ok(Connected {
-            nats: opened.nats.clone(),
+            link: opened.link.clone(),
         }));
         let mut driver = Driver::new(Arc::clone(shared), opened, options.fleet_prefix());
         // A budget would cut large batches into pieces, each with a wake-up of its own.
@@ -49,39 +47,15 @@ pub(crate) fn run<T: Clone>(options: &Options, shared: &Arc<Shared<T>>, ready: &
 }
 
 async fn open(options: &Options) -> Result<Opened> {
-    let (sender, events) = unbounded_channel();
-    let addresses = options.addresses()?;
-    let shown = addresses
-        .iter()
-        .map(ServerAddr::as_url_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    let nats = options.to_nats().await?.event_callback(move |event| {
-        // Nobody listens any more once the driver has ended.
-        let _ = sender.send(event);
-        async {}
-    });
-    let unavailable = |error: &dyn std::fmt::Display| {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("cannot connect to the broker at {shown}: {error}"),
-        )
-    };
-    let nats = nats
-        .connect(addresses.as_slice())
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let id: Arc<str> = nuid::next().as_str().into();
-    let inbox_prefix = format!("{}.{id}.", options.inbox());
-    let inbox = nats
-        .subscribe(format!("{inbox_prefix}*"))
-        .await
-        .map_err(|error| unavailable(&error))?;
+    let (link, mut connection) = npufleet_link::open(options.access()?);
+    connection.connect().await?;
+    let id = nuid::next();
+    let inbox_prefix = format!("{}.{}.", options.inbox(), id.as_str());
+    link.subscribe(&format!("{inbox_prefix}*"), None)?;
     Ok(Opened {
-        nats,
-        id,
-        inbox,
+        link,
+        connection,
+        id: id.as_str().into(),
         inbox_prefix,
-        events,
     })
 }
