@@ -27,6 +27,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Intervals without an answer that mean that it is not.
 const SILENT_INTERVALS: u32 = 2;
 
+/// A broker that lets us in and soon out again is not asked at once for ever.
+const SHORT_LIFE: Duration = Duration::from_secs(2);
+
 /// What happens to a connection.
 #[derive(Debug)]
 pub enum Event {
@@ -78,6 +81,7 @@ enum Phase {
 /// A connection that stands.
 struct Up {
     stream: Stream,
+    since: Instant,
     info: Info,
     server: Server,
     incoming: BytesMut,
@@ -154,6 +158,9 @@ impl Connection {
                             None => reason,
                         };
                         self.servers.learn(&up.info.connect_urls, &up.server);
+                        if up.since.elapsed() > SHORT_LIFE {
+                            self.attempts = 0;
+                        }
                         self.shared.outbox.disconnect();
                         self.phase = Phase::Idle;
                         return Poll::Ready(Event::Lost(reason));
@@ -201,7 +208,6 @@ impl Connection {
             incoming,
             server,
         } = opened;
-        self.attempts = 0;
         self.shared.heard(&info);
         let socket = match &stream {
             Stream::Plain(socket) => Some(Arc::clone(socket)),
@@ -211,6 +217,7 @@ impl Connection {
             .subscribe_all(|first| self.shared.outbox.connect(socket, first));
         self.phase = Phase::Up(Box::new(Up {
             stream,
+            since: Instant::now(),
             info,
             server,
             incoming,
@@ -268,7 +275,11 @@ impl Up {
                 shared.outbox.if_connected(|pieces| pieces.line("PONG"));
                 None
             }
-            Operation::Pong => Some(Event::Confirmed(Confirmation(shared.outbox.pong()?))),
+            Operation::Pong => {
+                // It still speaks with us: what it complained of was no reason to part.
+                self.complaint = None;
+                Some(Event::Confirmed(Confirmation(shared.outbox.pong()?)))
+            }
             Operation::Error(text) => {
                 self.complaint = Some(text.clone());
                 Some(Event::Complaint(text))

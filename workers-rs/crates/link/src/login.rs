@@ -55,7 +55,7 @@ impl Login {
             });
         }
         if options.password.is_some() {
-            return Err(unusable("password is set without user"));
+            return Err(Error::new(ErrorKind::Unavailable, "password is set without user"));
         }
         let Some(url) = urls.iter().find(|url| !url.username().is_empty()) else {
             return Ok(Self::Nobody);

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use npufleet_wire::Result;
+use npufleet_wire::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::login::Login;
-use crate::server::{Server, unusable};
+use crate::server::Server;
 use crate::tls;
 
 /// How to reach the broker. Every field but `url` may be left out.
@@ -66,7 +66,7 @@ impl Options {
         Ok(Access {
             servers,
             login: Login::new(self, &urls)?,
-            tls: tls::of_files(self).map_err(|why| unusable(&why))?,
+            tls: tls::of_files(self).map_err(|why| Error::new(ErrorKind::Unavailable, why))?,
             name: self.name.clone().unwrap_or_else(|| "npufleet".to_owned()),
             timeout: timeout.unwrap_or(Duration::from_secs(5)),
         })
@@ -102,8 +102,6 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
-    use npufleet_wire::ErrorKind;
-
     use super::*;
 
     #[test]

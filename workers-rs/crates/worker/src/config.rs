@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use npufleet_link::Options;
 use serde::{Deserialize, Deserializer};
 
 /// Options of a worker; every field has a default, unknown fields are refused.
@@ -74,6 +75,24 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the broker is and who is asking, for a connection that the broker shows under `name`.
+    pub(crate) fn connection(&self, name: String) -> Options {
+        Options {
+            url: self.url.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            token: self.token.clone(),
+            credentials: self.credentials.clone(),
+            tls_ca: self.tls_ca.clone(),
+            tls_certificate: self.tls_certificate.clone(),
+            tls_key: self.tls_key.clone(),
+            inbox_prefix: self.inbox_prefix.clone(),
+            prefix: Some(self.prefix.clone()),
+            name: Some(name),
+            connect_timeout: None,
+        }
+    }
+
     /// The number of executor threads to start.
     pub(crate) fn executor_count(&self) -> usize {
         match self.executors {

@@ -1,10 +1,12 @@
 //! What all parts of a worker share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use async_nats::Client;
+use npufleet_link::Link;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -13,7 +15,8 @@ use tokio::task::JoinSet;
 
 use crate::endpoint::Endpoint;
 use crate::events::Events;
-use crate::intake::Intake;
+use crate::handover::Questions;
+use crate::intake::Target;
 use crate::queue::Queue;
 use crate::request::Request;
 use crate::telemetry::Telemetry;
@@ -28,49 +31,61 @@ pub(crate) struct Core {
     /// When the worker started, RFC 3339 in UTC.
     pub(crate) started: String,
     pub(crate) prefix: String,
-    pub(crate) client: Client,
+    /// Requests come in here and answers go out.
+    pub(crate) link: Link,
+    /// For `JetStream`.
+    pub(crate) control: Client,
+    /// Rung when the control connection was lost and found.
+    pub(crate) reconnected: Arc<Notify>,
+    /// Rung when the link stands.
+    pub(crate) connected: Notify,
     pub(crate) queue: Queue<Request>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) events: Events,
     /// What is served now, by name.
     pub(crate) endpoints: RwLock<BTreeMap<String, Arc<Endpoint>>>,
-    /// The subscriptions that feed the queue, by the same names.
-    pub(crate) intakes: Mutex<BTreeMap<String, Intake>>,
+    /// What the link's subscriptions are for, by their numbers.
+    pub(crate) targets: RwLock<HashMap<u64, Target>>,
     /// The devices of this machine, as the service's metadata shows them.
     pub(crate) devices: Mutex<Value>,
-    /// Held by executors while they publish; whoever holds it for writing has the connection to itself.
-    pub(crate) publishing: tokio::sync::RwLock<()>,
-    /// Rung when the broker connection was lost and found.
-    pub(crate) reconnected: Notify,
     /// Requests that are being handed over.
     pub(crate) forwards: Mutex<JoinSet<()>>,
+    pub(crate) questions: Questions,
     /// The event loop, for the executors.
     pub(crate) runtime: Handle,
     served: AtomicU64,
 }
 
+/// What a worker begins with.
+pub(crate) struct Parts {
+    pub(crate) id: String,
+    pub(crate) prefix: String,
+    pub(crate) link: Link,
+    pub(crate) control: Client,
+    pub(crate) reconnected: Arc<Notify>,
+    pub(crate) inbox: String,
+    pub(crate) queue: Queue<Request>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) events: Events,
+}
+
 impl Core {
-    pub(crate) fn new(
-        client: Client,
-        prefix: String,
-        queue: Queue<Request>,
-        telemetry: Arc<Telemetry>,
-        events: Events,
-        id: String,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            id,
-            started: crate::service::rfc3339(std::time::SystemTime::now()),
-            prefix,
-            client,
-            queue,
-            telemetry,
-            events,
+            questions: Questions::new(format!("{}.{}.", parts.inbox, parts.id)),
+            id: parts.id,
+            started: crate::service::rfc3339(SystemTime::now()),
+            prefix: parts.prefix,
+            link: parts.link,
+            control: parts.control,
+            reconnected: parts.reconnected,
+            connected: Notify::new(),
+            queue: parts.queue,
+            telemetry: parts.telemetry,
+            events: parts.events,
             endpoints: RwLock::default(),
-            intakes: Mutex::default(),
+            targets: RwLock::default(),
             devices: Mutex::new(crate::models::unknown_devices()),
-            publishing: tokio::sync::RwLock::new(()),
-            reconnected: Notify::new(),
             forwards: Mutex::default(),
             runtime: Handle::current(),
             served: AtomicU64::new(0),

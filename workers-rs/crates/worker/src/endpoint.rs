@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use async_nats::Subject;
 use bytes::Bytes;
+use npufleet_link::Subject;
 use npufleet_operations::Operation;
 use npufleet_wire::contract::{self, OperationRow};
 use npufleet_wire::frame::{self, HeaderCache};

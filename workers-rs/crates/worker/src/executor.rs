@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
 use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
-use crate::reply::From;
+use crate::events::log;
 use crate::request::Request;
 use crate::telemetry::{Batch, Times};
 
@@ -68,9 +69,17 @@ impl Executor<'_> {
         if let (Some(first), Some(last)) = (done.first(), done.last()) {
             endpoint.statistics.executed(last.end - first.start);
         }
-        let _publishing = self.core.publishing.blocking_read();
-        for done in done {
-            self.finish(done, &told);
+        // All answers leave together.
+        let (count, mut block) = (done.len(), HeaderBlock::default());
+        let sent = self.core.link.send_patiently(|pieces| {
+            for done in done {
+                self.finish(done, &told, pieces, &mut block);
+            }
+        });
+        if !sent {
+            log(format_args!(
+                "{count} answers are dropped: too many wait for the broker"
+            ));
         }
     }
 
@@ -163,7 +172,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    fn finish(&self, done: Done, batch: &Batch) {
+    fn finish(&self, done: Done, batch: &Batch, pieces: &mut Pieces, block: &mut HeaderBlock) {
         let Done {
             request,
             outcome,
@@ -193,7 +202,7 @@ impl Executor<'_> {
             Err(error) if error.kind.hands_over() && !request.is_fallback => {
                 self.core.hand_over(request, error, timing);
             }
-            outcome => self.core.answer(From::Executor, &request, &outcome, timing),
+            outcome => self.core.write(pieces, block, &request, &outcome, timing),
         }
     }
 }

@@ -5,15 +5,19 @@
 //! wait until its deadline. So unless the other engine was seen a moment ago, this worker asks in its own name, and
 //! passes the answer on, or its own error when nobody is there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Request as Question, RequestErrorKind, Subject};
+use npufleet_link::{HeaderBlock, Message};
 use npufleet_wire::{Error, Timing, header};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::core::Core;
-use crate::events::log;
-use crate::reply::{From, name, one_line};
+use crate::reply::MAX_TEXT;
 use crate::request::Request;
 
 /// How long the other engine is believed to be there after it answered.
@@ -30,56 +34,111 @@ impl Core {
 
     async fn forward(self: Arc<Self>, request: Request, error: Error, timing: Timing) {
         let start = Instant::now();
-        let reason = format!("{}: {}", error.kind, one_line(&error.message));
-        let mut headers = request.headers.clone().unwrap_or_default();
-        headers.insert(name(header::FALLBACK_REASON), reason.as_str());
+        let reason = format!("{}: {}", error.kind, error.message);
+        let mut block = HeaderBlock::continuing(request.message.headers());
+        block.push_text(header::FALLBACK_REASON, &reason, MAX_TEXT);
+        let block = block.as_bytes();
+        // The longer headers may no longer fit.
+        let fits = block.len() + request.message.payload_bytes().len() <= self.link.max_payload();
         let subject = &request.endpoint.fallback[request.lane.index()];
-        let sent = if request.endpoint.other_engine_seen_within(SEEN) {
-            self.pass_on(&request, subject, headers).await
-        } else {
-            self.ask(&request, subject, headers).await
-        };
+        let is_there = request.endpoint.other_engine_seen_within(SEEN);
+        let sent = fits
+            && if is_there {
+                self.pass_on(&request, subject, block)
+            } else {
+                self.ask(&request, subject, block).await
+            };
         if sent {
             request.endpoint.statistics.handed_over(&error);
             self.count_served();
             self.telemetry.forwarded(&request, start, subject, &reason);
         } else {
-            self.answer(From::EventLoop, &request, &Err(error), timing);
+            self.answer(&request, &Err(error), timing);
         }
     }
 
     /// Sends the request on; the answer goes to the caller without us.
-    async fn pass_on(&self, request: &Request, subject: &Subject, headers: HeaderMap) -> bool {
-        let (subject, reply, payload) = (subject.clone(), request.reply.clone(), request.payload.clone());
-        // Fails when the longer headers no longer fit, or the connection is gone for good.
-        self.client
-            .publish_with_reply_and_headers(subject, reply, headers, payload)
-            .await
-            .is_ok()
+    fn pass_on(&self, request: &Request, subject: &str, block: &[u8]) -> bool {
+        let payload = request.message.payload();
+        self.link
+            .send(|pieces| pieces.publish(subject, Some(&request.reply), block, &payload))
     }
 
     /// Asks in our own name and passes the answer on; false when nobody is there.
-    async fn ask(&self, request: &Request, subject: &Subject, headers: HeaderMap) -> bool {
+    async fn ask(&self, request: &Request, subject: &str, block: &[u8]) -> bool {
         let patience = request.deadline.saturating_duration_since(Instant::now());
-        let question = Question::new()
-            .headers(headers)
-            .payload(request.payload.clone())
-            .timeout(Some(patience));
-        match self.client.send_request(subject.clone(), question).await {
-            Ok(answer) => {
+        let payload = request.message.payload();
+        let (number, inbox, answer) = self.questions.ask();
+        let asked = self
+            .link
+            .send(|pieces| pieces.publish(subject, Some(&inbox), block, &payload));
+        let patience = if asked { patience } else { Duration::ZERO };
+        let answer = timeout(patience, answer).await;
+        self.questions.forget(number);
+        match answer {
+            _ if !asked => false,
+            Ok(Ok(answer)) if answer.status() == 0 => {
                 request.endpoint.saw_other_engine();
-                let headers = answer.headers.unwrap_or_default();
-                let sent = self
-                    .client
-                    .publish_with_headers(request.reply.clone(), headers, answer.payload)
-                    .await;
-                if let Err(error) = sent {
-                    log(format_args!("cannot pass on a reply: {error}"));
-                }
+                let headers = answer.headers().as_bytes();
+                self.send(|pieces| pieces.publish(&request.reply, None, headers, &answer.payload()));
                 true
             }
+            // The broker says that nobody listens, or it is not there any more.
+            Ok(_) => false,
             // The caller no longer waits: there is nobody to tell.
-            Err(error) => error.kind() == RequestErrorKind::TimedOut,
+            Err(_) => true,
         }
+    }
+}
+
+/// What was asked in our own name and not answered yet.
+pub(crate) struct Questions {
+    /// Our inbox up to the number.
+    inbox: String,
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+}
+
+impl Questions {
+    pub(crate) fn new(inbox: String) -> Self {
+        Self {
+            inbox,
+            next: AtomicU64::new(0),
+            open: Mutex::default(),
+        }
+    }
+
+    /// What the worker listens to for answers.
+    pub(crate) fn pattern(&self) -> String {
+        format!("{}*", self.inbox)
+    }
+
+    fn ask(&self) -> (u64, String, oneshot::Receiver<Message>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.open.lock().insert(number, sender);
+        (number, format!("{}{number}", self.inbox), receiver)
+    }
+
+    fn forget(&self, number: u64) {
+        self.open.lock().remove(&number);
+    }
+
+    /// An answer came.
+    pub(crate) fn answered(&self, message: Message) {
+        let number = message
+            .subject()
+            .get(self.inbox.len()..)
+            .and_then(|number| number.parse().ok());
+        let asker = number.and_then(|number: u64| self.open.lock().remove(&number));
+        if let Some(asker) = asker {
+            // Who asked may have lost patience.
+            let _ = asker.send(message);
+        }
+    }
+
+    /// The connection was lost, and the answers with it.
+    pub(crate) fn give_up(&self) {
+        self.open.lock().clear();
     }
 }

@@ -1,147 +1,139 @@
 //! From the connection into the queue: subscriptions, admission, cancellation.
 
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_nats::client::SubscribeError;
-use async_nats::{Message, Subscriber};
-use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use npufleet_link::{Connection, Event as Heard, Message};
 use npufleet_wire::{Error, ErrorKind, Lane, Result, Route, Timing, subject};
-use parking_lot::Mutex;
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Prepared};
-use crate::events::log;
+use crate::events::{Event, log};
 use crate::executor::{cancelled, too_late};
 use crate::queue::Cancelled;
-use crate::reply::From;
 use crate::request::{Asked, Now, Request};
+use crate::service::Verb;
 
-/// Messages handled at once: admitted under one lock, with one wake-up.
-const CHUNK: usize = 64;
 /// How late a waiting request may learn that its deadline has passed.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A subscription that can be drained while a task reads it.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<Subscriber>>);
-
-impl Stream for Shared {
-    type Item = Message;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.0.lock().poll_next_unpin(context)
-    }
+/// What a subscription is for.
+pub(crate) enum Target {
+    /// Requests of a lane.
+    Requests(Arc<Endpoint>, Lane),
+    /// Calls that are no longer wanted.
+    Cancel,
+    /// Whoever looks at the fleet.
+    Service(Verb),
+    /// What the other engine answers to what we asked it.
+    Answers,
 }
 
-/// The subscriptions of one endpoint, one per lane, and the tasks that read them.
-pub(crate) struct Intake {
-    subscriptions: Vec<Shared>,
-    tasks: Vec<JoinHandle<()>>,
+/// Reads the connection as long as the worker lives.
+pub(crate) async fn run(core: Arc<Core>, mut connection: Connection) {
+    let mut intake = Intake {
+        core,
+        admitted: Vec::new(),
+        now: None,
+        said: String::new(),
+    };
+    poll_fn(|cx| {
+        while let Poll::Ready(heard) = connection.poll_next(cx) {
+            intake.hear(heard);
+        }
+        intake.queue();
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Takes what the connection receives; what came at once is queued under one lock, with one wake-up.
+struct Intake {
+    core: Arc<Core>,
+    admitted: Vec<Request>,
+    /// The moment at which the messages that came at once arrived.
+    now: Option<Now>,
+    /// The last thing that was said about the connection.
+    said: String,
 }
 
 impl Intake {
-    /// Subscribes an endpoint in every lane.
-    ///
-    /// # Errors
-    /// When the connection is closed for good.
-    pub(crate) async fn open(core: &Arc<Core>, endpoint: &Arc<Endpoint>) -> std::result::Result<Self, SubscribeError> {
-        let (mut subscriptions, mut tasks) = (Vec::new(), Vec::new());
-        for lane in Lane::ALL {
-            let subject = npufleet_wire::Subject {
-                route: Route::Call,
-                lane,
-                operation: endpoint.operation.clone(),
-                model: endpoint.model.clone(),
-            };
-            let queue = Route::Call.queue().to_owned();
-            let subscriber = core.client.queue_subscribe(subject.format(&core.prefix), queue).await?;
-            let shared = Shared(Arc::new(Mutex::new(subscriber)));
-            subscriptions.push(shared.clone());
-            let (core, endpoint) = (Arc::clone(core), Arc::clone(endpoint));
-            tasks.push(tokio::spawn(async move {
-                let mut chunks = shared.ready_chunks(CHUNK);
-                while let Some(messages) = chunks.next().await {
-                    admit(&core, &endpoint, lane, messages);
-                }
-            }));
-        }
-        Ok(Self { subscriptions, tasks })
-    }
-
-    /// Asks the broker to send no more; what is on its way still arrives.
-    pub(crate) fn unsubscribe(&self) {
-        for subscription in &self.subscriptions {
-            // The command waits only for room among the replies; nobody else fills it while this runs.
-            match subscription.0.lock().drain().now_or_never() {
-                Some(Ok(())) => {}
-                Some(Err(error)) => log(format_args!("cannot unsubscribe: {error}")),
-                None => log(format_args!("cannot unsubscribe: the connection is full")),
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Message(message) => self.receive(message),
+            Heard::Confirmed(confirmation) => {
+                // Whoever waits for it relies on what came before.
+                self.queue();
+                confirmation.tell();
             }
-        }
-    }
-
-    /// Reads no more.
-    pub(crate) fn abort(self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-
-    /// Waits until everything that arrived has been admitted.
-    pub(crate) async fn finished(self) {
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                log(format_args!("a reader of requests failed: {error}"));
+            Heard::Connected => {
+                self.said.clear();
+                self.core.events.emit(&Event::Broker { state: "connected" });
+                self.core.connected.notify_one();
             }
+            Heard::Lost(reason) => {
+                self.core.events.emit(&Event::Broker { state: "disconnected" });
+                self.core.questions.give_up();
+                self.say_once(format!("the broker connection is lost: {reason}"));
+            }
+            Heard::Failed(reason) => self.say_once(format!("will try again: {reason}")),
+            Heard::Complaint(text) => self.say_once(format!("the broker says: {text}")),
+            Heard::LameDuck => log(format_args!("the broker is about to shut down")),
         }
     }
-}
 
-/// Queues what can be done and refuses the rest.
-fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<Message>) {
-    let now = Now::new();
-    let mut requests = Vec::with_capacity(messages.len());
-    for message in messages {
-        let asked = Asked::read(message.headers.as_ref());
-        let checked = check(endpoint, &asked, &message.payload, &now);
-        let trace = if core.telemetry.is_on() {
-            asked.trace(&now)
-        } else {
-            None
-        };
+    /// Says a thing once, not at every attempt to connect.
+    fn say_once(&mut self, text: String) {
+        if self.said != text {
+            log(format_args!("{text}"));
+            self.said = text;
+        }
+    }
+
+    fn receive(&mut self, message: Message) {
+        let core = Arc::clone(&self.core);
+        let targets = core.targets.read();
+        match targets.get(&message.subscription()) {
+            Some(Target::Requests(endpoint, lane)) => self.admit(endpoint, *lane, message),
+            Some(Target::Cancel) => self.cancel(&message),
+            Some(Target::Service(verb)) => core.tell(*verb, &message),
+            Some(Target::Answers) => core.questions.answered(message),
+            // The broker had not yet read that we no longer want it, and nobody waits for what still comes.
+            None => {}
+        }
+    }
+
+    /// Checks a request; what cannot be done is refused, the rest is queued soon.
+    fn admit(&mut self, endpoint: &Arc<Endpoint>, lane: Lane, message: Message) {
+        let now = self.now.get_or_insert_with(Now::new);
+        let asked = Asked::read(message.headers());
         if let Some(reason) = asked.fallback_reason {
             endpoint.statistics.came_as_fallback(reason);
         }
-        let is_fallback = asked.fallback_reason.is_some();
-        let Message {
-            reply,
-            payload,
-            headers,
-            ..
-        } = message;
         // Without a reply subject there is nobody to answer, and nothing else that the work would be good for.
-        let Some(reply) = reply else { continue };
-        let (prepared, deadline) = match checked {
+        let Some(reply) = message.reply() else { return };
+        let (prepared, deadline) = match check(endpoint, &asked, &message, now) {
             Ok(checked) => checked,
-            Err(error) => {
-                core.refuse(endpoint, reply, headers.as_ref(), &error);
-                continue;
-            }
+            Err(error) => return self.core.refuse(endpoint, &reply, &message, &error),
+        };
+        let trace = if self.core.telemetry.is_on() {
+            asked.trace(now)
+        } else {
+            None
         };
         if let Some(trace) = &trace {
-            core.telemetry.fetched(trace, payload.len(), now.instant);
+            let size = message.payload_bytes().len();
+            self.core.telemetry.fetched(trace, size, now.instant);
         }
-        let (endpoint, arrived) = (Arc::clone(endpoint), now.instant);
-        requests.push(Request {
-            endpoint,
+        let (is_fallback, arrived) = (asked.fallback_reason.is_some(), now.instant);
+        self.admitted.push(Request {
+            endpoint: Arc::clone(endpoint),
             prepared,
-            payload,
             reply,
-            headers,
+            message,
             lane,
             is_fallback,
             arrived,
@@ -149,18 +141,39 @@ fn admit(core: &Arc<Core>, endpoint: &Arc<Endpoint>, lane: Lane, messages: Vec<M
             trace,
         });
     }
-    core.queue.push_all(&mut requests, now.instant, |request, retry_after| {
-        let text = format!(
-            "too many requests wait; another could start in about {} ms",
-            retry_after.as_millis().max(1)
-        );
-        let error = Error::overloaded(text, retry_after);
-        core.refuse(&request.endpoint, request.reply, request.headers.as_ref(), &error);
-    });
+
+    /// Queues what was admitted, as far as there is room and time for it.
+    fn queue(&mut self) {
+        let Some(now) = self.now.take() else { return };
+        let core = &self.core;
+        core.queue
+            .push_all(&mut self.admitted, now.instant, |request, retry_after| {
+                let text = format!(
+                    "too many requests wait; another could start in about {} ms",
+                    retry_after.as_millis().max(1)
+                );
+                let error = Error::overloaded(text, retry_after);
+                core.refuse(&request.endpoint, &request.reply, &request.message, &error);
+            });
+    }
+
+    /// Takes a cancelled call out of the queue, or marks it when it is running.
+    fn cancel(&mut self, message: &Message) {
+        // What came just before may be what is cancelled.
+        self.queue();
+        let start = subject::cancel(&self.core.prefix, "").len();
+        let Some(id) = message.subject().get(start..) else {
+            return;
+        };
+        let found = self.core.queue.cancel(|reply| subject::call_id(reply) == Some(id));
+        if let Cancelled::Queued(request) = found {
+            self.core.answer(&request, &Err(cancelled()), Timing::default());
+        }
+    }
 }
 
 /// Checks what must be right before a request may wait.
-fn check(endpoint: &Endpoint, asked: &Asked<'_>, payload: &Bytes, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
+fn check(endpoint: &Endpoint, asked: &Asked<'_>, message: &Message, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
     let deadline = asked.deadline(now)?;
     if deadline <= now.instant {
         return Err(Error::new(
@@ -168,20 +181,50 @@ fn check(endpoint: &Endpoint, asked: &Asked<'_>, payload: &Bytes, now: &Now) -> 
             "the deadline had passed on arrival",
         ));
     }
-    Ok((endpoint.prepare(payload)?, deadline))
+    Ok((endpoint.prepare(&message.payload())?, deadline))
 }
 
-/// Takes cancelled calls out of the queue and marks running ones, until the subscription ends.
-pub(crate) async fn cancel(core: Arc<Core>, mut subscriber: Subscriber) {
-    let start = subject::cancel(&core.prefix, "").len();
-    while let Some(message) = subscriber.next().await {
-        let Some(id) = message.subject.get(start..) else {
-            continue;
-        };
-        let found = core.queue.cancel(|reply| subject::call_id(reply) == Some(id));
-        if let Cancelled::Queued(request) = found {
-            core.answer(From::EventLoop, &request, &Err(cancelled()), Timing::default());
+impl Core {
+    /// Lets requests reach an endpoint, in every lane, and shows it to NATS tools.
+    ///
+    /// # Errors
+    /// When its name makes no subject.
+    pub(crate) fn serve(&self, endpoint: &Arc<Endpoint>) -> Result<()> {
+        self.endpoints
+            .write()
+            .insert(endpoint.name.clone(), Arc::clone(endpoint));
+        for lane in Lane::ALL {
+            let subject = npufleet_wire::Subject {
+                route: Route::Call,
+                lane,
+                operation: endpoint.operation.clone(),
+                model: endpoint.model.clone(),
+            };
+            let target = Target::Requests(Arc::clone(endpoint), lane);
+            self.listen(&subject.format(&self.prefix), Some(Route::Call.queue()), target)?;
         }
+        Ok(())
+    }
+
+    /// Has messages on a subject go to a target.
+    ///
+    /// # Errors
+    /// When it is no subject.
+    pub(crate) fn listen(&self, subject: &str, queue: Option<&str>, target: Target) -> Result<()> {
+        let mut targets = self.targets.write();
+        targets.insert(self.link.subscribe(subject, queue)?, target);
+        Ok(())
+    }
+
+    /// The numbers of the subscriptions that bring requests to the endpoints that are `wanted`.
+    pub(crate) fn intakes(&self, wanted: impl Fn(&Endpoint) -> bool) -> Vec<u64> {
+        let targets = self.targets.read();
+        let of = |target: &Target| matches!(target, Target::Requests(endpoint, _) if wanted(endpoint));
+        targets
+            .iter()
+            .filter(|(_, target)| of(target))
+            .map(|(number, _)| *number)
+            .collect()
     }
 }
 
@@ -194,7 +237,7 @@ pub(crate) async fn sweep(core: Arc<Core>) {
         let now = Instant::now();
         for request in core.queue.expired(now) {
             let error = too_late(now - request.arrived);
-            core.answer(From::EventLoop, &request, &Err(error), Timing::default());
+            core.answer(&request, &Err(error), Timing::default());
         }
     }
 }

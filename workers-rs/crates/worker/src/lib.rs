@@ -3,7 +3,7 @@
 //! # Layout
 //! In the order in which a request meets them:
 //! - [`Config`]: what a worker can be told.
-//! - `connect`: the broker connection.
+//! - `connect`: the broker connections.
 //! - `intake`: subscriptions and admission; a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::Subject;
+use npufleet_link::Subject;
 use parking_lot::{Condvar, Mutex};
 
 /// Number of lanes, most urgent first.

@@ -172,8 +172,8 @@ fn a_waiting_call_is_taken_out_and_a_running_one_marked() {
     push(&queue, item(NORMAL, 1, "running"));
     assert_eq!(take(&queue), ["running"]);
     push(&queue, item(NORMAL, 1, "waiting"));
-    let cancel = |name: &str| queue.cancel(|reply| reply.as_str() == name);
-    assert!(matches!(cancel("waiting"), Cancelled::Queued(item) if item.reply.as_str() == "waiting"));
+    let cancel = |name: &str| queue.cancel(|reply| *reply == *name);
+    assert!(matches!(cancel("waiting"), Cancelled::Queued(item) if item.reply == *"waiting"));
     assert!(!queue.is_cancelled(0, &Subject::from("running")));
     assert!(matches!(cancel("running"), Cancelled::Running));
     assert!(queue.is_cancelled(0, &Subject::from("running")));

@@ -1,12 +1,9 @@
 //! Answers: a result or an error.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use async_nats::client::{PublishError, PublishErrorKind};
-use async_nats::{HeaderMap, HeaderName, Subject};
 use bytes::Bytes;
-use futures::FutureExt as _;
+use npufleet_link::{HeaderBlock, Message, Pieces};
 use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
 
 use crate::core::{Core, ENGINE};
@@ -14,117 +11,144 @@ use crate::endpoint::Endpoint;
 use crate::events::log;
 use crate::request::{Asked, Request};
 
-/// Error texts are cut to this length; they are for people.
-const MAX_TEXT: usize = 1000;
-
-/// Which thread answers: an executor may wait for a full connection, the event loop must not.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum From {
-    Executor,
-    EventLoop,
-}
+/// Texts in headers are cut to this length; they are for people.
+pub(crate) const MAX_TEXT: usize = 1000;
 
 impl Core {
-    /// Ends a request with its result or error.
-    pub(crate) fn answer(self: &Arc<Self>, from: From, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
-        let statistics = &request.endpoint.statistics;
+    /// Ends a request with its result or error, without waiting for the broker.
+    pub(crate) fn answer(&self, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
+        self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, timing));
+    }
+
+    /// Writes the end of a request; the memory of `block` is used.
+    pub(crate) fn write(
+        &self,
+        pieces: &mut Pieces,
+        block: &mut HeaderBlock,
+        request: &Request,
+        outcome: &Result<Bytes>,
+        timing: Timing,
+    ) {
         let start = Instant::now();
-        let (headers, payload) = match outcome {
-            Ok(payload) => {
-                statistics.succeeded(request.prepared.rows);
-                let mut headers = HeaderMap::new();
-                headers.insert(name(header::ENGINE), ENGINE);
-                headers.insert(name(header::DEVICE), request.prepared.device());
-                headers.insert(name(header::TIMING), timing.to_string());
-                if let Some(reason) = request.fallback_reason() {
-                    headers.insert(name(header::FALLBACK_REASON), reason);
-                }
-                (headers, payload.clone())
-            }
-            Err(error) => {
-                statistics.failed(error);
-                (error_headers(error, request.fallback_reason()), Bytes::new())
-            }
-        };
+        let statistics = &request.endpoint.statistics;
         self.count_served();
-        self.send(from, request.reply.clone(), headers, payload);
-        self.telemetry.replied(request, start, outcome.as_ref().err());
+        let too_large = match outcome {
+            Ok(payload) => {
+                result_headers(block, request, timing);
+                let (size, limit) = (payload.len(), self.link.max_payload());
+                if block.as_bytes().len() + size <= limit {
+                    statistics.succeeded(request.prepared.rows);
+                    pieces.publish(&request.reply, None, block.as_bytes(), payload);
+                    None
+                } else {
+                    let text = format!("the reply has {size} bytes; the broker allows {limit}");
+                    Some(Error::new(ErrorKind::PayloadTooLarge, text))
+                }
+            }
+            Err(_) => None,
+        };
+        let error = too_large.as_ref().or(outcome.as_ref().err());
+        if let Some(error) = error {
+            statistics.failed(error);
+            error_headers(block, error, request.fallback_reason());
+            pieces.publish(&request.reply, None, block.as_bytes(), &Bytes::new());
+        }
+        self.telemetry.replied(request, start, error);
     }
 
     /// Answers a message that never became a request.
-    pub(crate) fn refuse(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        reply: Subject,
-        headers: Option<&HeaderMap>,
-        error: &Error,
-    ) {
+    pub(crate) fn refuse(&self, endpoint: &Endpoint, reply: &str, message: &Message, error: &Error) {
         endpoint.statistics.failed(error);
         self.count_served();
-        let headers = error_headers(error, Asked::read(headers).fallback_reason);
-        self.send(From::EventLoop, reply, headers, Bytes::new());
+        let mut block = HeaderBlock::default();
+        error_headers(&mut block, error, Asked::read(message.headers()).fallback_reason);
+        self.send(|pieces| pieces.publish(reply, None, block.as_bytes(), &Bytes::new()));
     }
 
-    fn send(self: &Arc<Self>, from: From, reply: Subject, headers: HeaderMap, payload: Bytes) {
-        let size = payload.len();
-        let result = match from {
-            From::Executor => {
-                futures::executor::block_on(self.client.publish_with_headers(reply.clone(), headers, payload))
-            }
-            From::EventLoop => {
-                let (client, subject) = (self.client.clone(), reply.clone());
-                let mut publish = async move { client.publish_with_headers(subject, headers, payload).await }.boxed();
-                match (&mut publish).now_or_never() {
-                    Some(result) => result,
-                    // The connection is full; the answer leaves when there is room.
-                    None => return drop(tokio::spawn(publish)),
-                }
-            }
-        };
-        if let Err(error) = result {
-            self.not_sent(from, reply, size, &error);
+    /// Sends from the event loop, which must not wait.
+    pub(crate) fn send(&self, write: impl FnOnce(&mut Pieces)) {
+        if !self.link.send(write) {
+            log(format_args!("an answer is dropped: too many wait for the broker"));
         }
     }
+}
 
-    fn not_sent(self: &Arc<Self>, from: From, reply: Subject, size: usize, error: &PublishError) {
-        if error.kind() == PublishErrorKind::MaxPayloadExceeded && size > 0 {
-            let limit = self.client.max_payload();
-            let error = Error::new(
-                ErrorKind::PayloadTooLarge,
-                format!("the reply has {size} bytes; the broker allows {limit}"),
-            );
-            self.send(from, reply, error_headers(&error, None), Bytes::new());
-        } else {
-            log(format_args!("cannot send a reply: {error}"));
-        }
+fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
+    block.clear();
+    block.push(header::ENGINE, ENGINE);
+    block.push(header::DEVICE, request.prepared.device());
+    write_timing(block, timing);
+    if let Some(reason) = request.fallback_reason() {
+        block.push_text(header::FALLBACK_REASON, reason, MAX_TEXT);
     }
+}
+
+/// As `Timing` writes itself, without the machinery of formatting.
+fn write_timing(block: &mut HeaderBlock, timing: Timing) {
+    let Timing {
+        queued,
+        fetching,
+        batching,
+        executing,
+    } = timing;
+    let parts = [
+        ("queued", queued),
+        ("fetching", fetching),
+        ("batching", batching),
+        ("executing", executing),
+    ];
+    block.push_numbers(header::TIMING, &parts);
 }
 
 /// The headers of a failure.
-fn error_headers(error: &Error, fallback_reason: Option<&str>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(name(header::ERROR), one_line(&error.message));
-    headers.insert(name(header::ERROR_CODE), error.kind.code().to_string());
-    headers.insert(name(header::ERROR_KIND), error.kind.as_str());
-    headers.insert(name(header::ENGINE), ENGINE);
+fn error_headers(block: &mut HeaderBlock, error: &Error, fallback_reason: Option<&str>) {
+    block.clear();
+    block.push_text(header::ERROR, &error.message, MAX_TEXT);
+    block.push_number(header::ERROR_CODE, error.kind.code().into());
+    block.push(header::ERROR_KIND, error.kind.as_str());
+    block.push(header::ENGINE, ENGINE);
     if let Some(after) = error.retry_after {
-        headers.insert(name(header::RETRY_AFTER), after.as_micros().to_string());
+        block.push_number(header::RETRY_AFTER, after.as_micros() as u64);
     }
     if let Some(reason) = fallback_reason {
-        headers.insert(name(header::FALLBACK_REASON), reason);
+        block.push_text(header::FALLBACK_REASON, reason, MAX_TEXT);
     }
-    headers
 }
 
-/// A header's name, without copying it.
-pub(crate) fn name(header: &'static str) -> HeaderName {
-    HeaderName::from_static(header)
-}
+#[cfg(test)]
+mod tests {
+    use npufleet_link::Headers;
 
-/// A header value is one line.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .take(MAX_TEXT)
-        .collect()
+    use super::*;
+
+    #[test]
+    fn errors_say_kind_code_and_when_to_come_back() {
+        let error = Error::overloaded("busy\nvery", std::time::Duration::from_millis(2));
+        let mut block = HeaderBlock::default();
+        error_headers(&mut block, &error, Some("no_answer"));
+        let headers: Vec<_> = Headers::new(block.as_bytes()).iter().collect();
+        let expected = [
+            (header::ERROR, "busy very"),
+            (header::ERROR_CODE, "429"),
+            (header::ERROR_KIND, "overloaded"),
+            (header::ENGINE, "rust"),
+            (header::RETRY_AFTER, "2000"),
+            (header::FALLBACK_REASON, "no_answer"),
+        ];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn the_timing_is_written_as_it_is_read() {
+        let timing = Timing {
+            queued: 1,
+            fetching: 20,
+            batching: 0,
+            executing: u64::MAX,
+        };
+        let mut block = HeaderBlock::default();
+        write_timing(&mut block, timing);
+        let headers = Headers::new(block.as_bytes());
+        assert_eq!(headers.get(header::TIMING), Some(&*timing.to_string()));
+    }
 }

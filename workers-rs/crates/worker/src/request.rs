@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_nats::{HeaderMap, Subject};
-use bytes::Bytes;
+use npufleet_link::{Headers, Message, Subject};
 use npufleet_wire::{Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
@@ -52,18 +51,18 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// One pass over the headers, which costs less than looking each one up.
-    pub(crate) fn read(headers: Option<&'a HeaderMap>) -> Self {
+    /// One pass over the headers, which costs less than looking each one up; the first of several counts.
+    pub(crate) fn read(headers: Headers<'a>) -> Self {
         let mut asked = Self::default();
-        for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
-            let field = match name.as_ref() {
+        for (name, value) in headers.iter() {
+            let field = match name {
                 header::DEADLINE => &mut asked.deadline,
                 header::TRACEPARENT => &mut asked.traceparent,
                 header::TRACESTATE => &mut asked.tracestate,
                 header::FALLBACK_REASON => &mut asked.fallback_reason,
                 _ => continue,
             };
-            *field = values.first().map(async_nats::HeaderValue::as_str);
+            field.get_or_insert(value);
         }
         asked
     }
@@ -90,9 +89,9 @@ impl<'a> Asked<'a> {
 pub(crate) struct Request {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) prepared: Arc<Prepared>,
-    pub(crate) payload: Bytes,
+    pub(crate) message: Message,
+    /// Where the answer goes.
     pub(crate) reply: Subject,
-    pub(crate) headers: Option<HeaderMap>,
     pub(crate) lane: Lane,
     /// It already left another engine: it is not sent round in circles.
     pub(crate) is_fallback: bool,
@@ -106,7 +105,7 @@ impl Request {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             layout: Arc::clone(&self.prepared.layout),
-            bytes: self.payload.clone(),
+            bytes: self.message.payload(),
         }
     }
 
@@ -114,7 +113,7 @@ impl Request {
     pub(crate) fn fallback_reason(&self) -> Option<&str> {
         // Seldom: the headers are read again rather than the reason kept.
         if self.is_fallback {
-            Asked::read(self.headers.as_ref()).fallback_reason
+            Asked::read(self.message.headers()).fallback_reason
         } else {
             None
         }

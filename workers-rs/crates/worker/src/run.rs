@@ -3,21 +3,20 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use async_nats::client::SubscribeError;
 use futures::FutureExt as _;
 use npufleet_operations::Operation;
 use npufleet_wire::subject;
-use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::core::{Core, ENGINE};
+use crate::connect::{self, Connections};
+use crate::core::{Core, ENGINE, Parts};
 use crate::drain::{STOPPING, Serving};
 use crate::endpoint::{Endpoint, Engine};
 use crate::events::{Event, Events, log};
-use crate::intake::{self, Intake};
+use crate::intake::{self, Target};
 use crate::models::Models;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
-use crate::{Config, Error, connect, executor, service};
+use crate::{Config, Error, executor};
 
 /// Runs a worker until SIGTERM or SIGINT, then drains it.
 ///
@@ -95,28 +94,35 @@ impl Serving {
     ) -> Result<Option<Serving>, Error> {
         let Worker { config, operations } = worker;
         let events = Events::new(config.json);
-        let (client, mut states) = connect::connect(&config, format!("npufleet-{ENGINE}-{id}")).await?;
+        let Connections {
+            link,
+            connection,
+            control,
+            reconnected,
+            inbox,
+        } = connect::open(&config, &id).await?;
+        let count = config.executor_count();
+        let core = Arc::new(Core::new(Parts {
+            id,
+            prefix: config.prefix.clone(),
+            link,
+            control,
+            reconnected,
+            inbox,
+            queue: Queue::new(config.queue_limit, count),
+            telemetry,
+            events,
+        }));
+        core.subscribe(&operations)
+            .map_err(|error| Error::Configuration(error.message))?;
+        tokio::spawn(intake::run(Arc::clone(&core), connection));
         tokio::select! {
-            () = connected(&mut states, events) => {}
+            () = core.connected.notified() => {}
             () = stop => return Ok(None),
         }
-        let count = config.executor_count();
-        let queue = Queue::new(config.queue_limit, count);
-        let core = Arc::new(Core::new(client, config.prefix.clone(), queue, telemetry, events, id));
-        let bell = Arc::clone(&core);
-        tokio::spawn(async move {
-            while let Some(connected) = connected_or_not(&mut states, events).await {
-                if connected {
-                    bell.reconnected.notify_one();
-                }
-            }
-        });
         let executors = (0..count)
             .map(|index| executor::start(&core, index))
             .collect::<Result<_, _>>()?;
-        core.subscribe(&operations)
-            .await
-            .map_err(|error| Error::Broker(error.to_string()))?;
         tokio::spawn(intake::sweep(Arc::clone(&core)));
         if !core.confirm().await {
             log(format_args!(
@@ -143,13 +149,14 @@ impl Serving {
 }
 
 impl Core {
-    async fn subscribe(self: &Arc<Self>, operations: &[&'static dyn Operation]) -> Result<(), SubscribeError> {
-        service::serve(self).await?;
-        let cancels = self.client.subscribe(subject::cancel(&self.prefix, ">")).await?;
-        tokio::spawn(intake::cancel(Arc::clone(self), cancels));
+    /// Subscribes everything but models; the broker hears of it once the connection stands.
+    fn subscribe(&self, operations: &[&'static dyn Operation]) -> npufleet_wire::Result<()> {
+        self.serve_tools()?;
+        self.listen(&self.questions.pattern(), None, Target::Answers)?;
+        self.listen(&subject::cancel(&self.prefix, ">"), None, Target::Cancel)?;
         for operation in operations {
             match Endpoint::new(&self.prefix, operation.name(), None, Engine::Operation(*operation)) {
-                Some(endpoint) => self.serve(&Arc::new(endpoint)).await?,
+                Some(endpoint) => self.serve(&Arc::new(endpoint))?,
                 None => log(format_args!(
                     "operation {} is not in the contract and is not served",
                     operation.name()
@@ -158,35 +165,6 @@ impl Core {
         }
         Ok(())
     }
-
-    /// Subscribes an endpoint and shows it to NATS tools.
-    pub(crate) async fn serve(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Result<(), SubscribeError> {
-        let intake = Intake::open(self, endpoint).await?;
-        self.endpoints
-            .write()
-            .insert(endpoint.name.clone(), Arc::clone(endpoint));
-        self.intakes.lock().insert(endpoint.name.clone(), intake);
-        Ok(())
-    }
-}
-
-/// Waits until the broker answers for the first time.
-async fn connected(states: &mut UnboundedReceiver<bool>, events: Events) {
-    while let Some(connected) = connected_or_not(states, events).await {
-        if connected {
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
-/// Waits for the connection to change, and says so; none when it is closed for good.
-async fn connected_or_not(states: &mut UnboundedReceiver<bool>, events: Events) -> Option<bool> {
-    let connected = states.recv().await?;
-    events.emit(&Event::Broker {
-        state: if connected { "connected" } else { "disconnected" },
-    });
-    Some(connected)
 }
 
 async fn signal() -> std::io::Result<()> {

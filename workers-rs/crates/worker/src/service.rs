@@ -1,53 +1,54 @@
 //! The NATS services protocol (ADR-32): `PING`, `INFO` and `STATS` for whoever looks at the fleet with a NATS tool.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use async_nats::{Message, Subscriber};
-use futures::StreamExt as _;
-use npufleet_wire::{Route, contract};
+use npufleet_link::Message;
+use npufleet_wire::{Result, Route, contract};
 use serde_json::{Map, Value, json};
 
 use crate::core::{Core, ENGINE};
-use crate::events::log;
+use crate::intake::Target;
 
 /// The service's name; every worker is an instance of it.
 const NAME: &str = "npufleet";
-const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
 
-/// Subscribes the service's subjects and answers on them as long as the connection lives.
-///
-/// # Errors
-/// When the connection is closed for good.
-pub(crate) async fn serve(core: &Arc<Core>) -> Result<(), async_nats::client::SubscribeError> {
-    for verb in VERBS {
-        for subject in [
-            format!("$SRV.{verb}"),
-            format!("$SRV.{verb}.{NAME}"),
-            format!("$SRV.{verb}.{NAME}.{}", core.id),
-        ] {
-            let subscriber = core.client.subscribe(subject).await?;
-            tokio::spawn(answer(Arc::clone(core), verb, subscriber));
-        }
-    }
-    Ok(())
-}
-
-async fn answer(core: Arc<Core>, verb: &'static str, mut subscriber: Subscriber) {
-    while let Some(Message { reply, .. }) = subscriber.next().await {
-        let Some(reply) = reply else { continue };
-        let body = match verb {
-            "PING" => core.describe("ping_response"),
-            "INFO" => core.info(),
-            _ => core.statistics(),
-        };
-        if let Err(error) = core.client.publish(reply, body.to_string().into()).await {
-            log(format_args!("cannot answer {verb}: {error}"));
-        }
-    }
+/// What is asked of a service.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    Ping,
+    Info,
+    Stats,
 }
 
 impl Core {
+    /// Listens on the service's subjects.
+    ///
+    /// # Errors
+    /// When the worker's id makes no subject.
+    pub(crate) fn serve_tools(&self) -> Result<()> {
+        for (name, verb) in [("PING", Verb::Ping), ("INFO", Verb::Info), ("STATS", Verb::Stats)] {
+            for subject in [
+                format!("$SRV.{name}"),
+                format!("$SRV.{name}.{NAME}"),
+                format!("$SRV.{name}.{NAME}.{}", self.id),
+            ] {
+                self.listen(&subject, None, Target::Service(verb))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers what is asked of the service.
+    pub(crate) fn tell(&self, verb: Verb, message: &Message) {
+        let Some(reply) = message.reply() else { return };
+        let body = match verb {
+            Verb::Ping => self.describe("ping_response"),
+            Verb::Info => self.info(),
+            Verb::Stats => self.statistics(),
+        };
+        self.send(|pieces| pieces.publish(&reply, None, b"", &body.to_string().into()));
+    }
+
     fn describe(&self, kind: &str) -> Value {
         json!({
             "type": format!("io.nats.micro.v1.{kind}"),

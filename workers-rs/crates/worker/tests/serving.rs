@@ -162,10 +162,7 @@ async fn a_full_worker_says_so_at_once() {
 
 #[tokio::test]
 async fn a_reply_above_the_limit_of_the_broker_is_a_typed_error() {
-    let config = Directory::new();
-    let path = config.0.join("small.conf");
-    std::fs::write(&path, "max_payload: 4096\n").unwrap();
-    let broker = Broker::start(&["--config", path.to_str().unwrap()]);
+    let broker = Broker::configured("max_payload: 4096\n");
     let _worker = Worker::start(&broker, &[]);
     let client = broker.client().await;
     // 400 doubles fit; their two-sided spectrum has 400 pairs of doubles and does not.

@@ -65,7 +65,7 @@ impl Models {
 
     /// The buckets of the registry, which outlive this follower: at the end they take back what was said.
     pub(crate) fn registry(core: &Core) -> Arc<Registry> {
-        Arc::new(Registry::new(core.client.clone(), core.id.clone()))
+        Arc::new(Registry::new(core.control.clone(), core.id.clone()))
     }
 
     /// Loads the library, then follows the registry for ever.
@@ -206,10 +206,7 @@ impl Models {
         let endpoint = Endpoint::new(&self.core.prefix, OPERATION, Some(&entry.name), engine)
             .ok_or_else(|| refused("the contract knows no models".to_owned()))?;
         let endpoint = Arc::new(endpoint);
-        self.core
-            .serve(&endpoint)
-            .await
-            .map_err(|error| refused(error.to_string()))?;
+        self.core.serve(&endpoint)?;
         // `ready` means that the broker routes requests here, not that it has been asked to.
         self.core.confirm().await;
         self.served.insert(
