@@ -242,6 +242,385 @@ class AsyncOperations:
             params["zero_phase"] = zero_phase
         return await self.call("filter", tensors, params, timeout=timeout, lane=lane)
 
+    async def ifft(
+        self,
+        x: ArrayLike,
+        *,
+        n: int | None = None,
+        axis: int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+        input_onesided: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Inverse discrete Fourier transform along one axis; each line along the axis is transformed on its own.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Spectrum. The transformed axis must
+          not be empty.
+        - `n`: integer, 1 to 16777216 samples. Samples to give: x is cropped or padded with zeros to their
+          bins, n two-sided or n // 2 + 1 one-sided. Default: the axis as it is, or one-sided 2 * (bins -
+          1).
+        - `axis`: integer, -8 to 7, default -1. Axis to transform.
+        - `norm`: string, one of backward, ortho, forward, default backward. Where to scale, as in SciPy:
+          backward is 1/n, ortho 1/sqrt(n), forward no scaling; the same word as the fft had.
+        - `input_onesided`: boolean, default false. Whether x has only the bins from 0 to n // 2 of a real
+          signal, as fft gives them of real samples; the imaginary parts of bin 0 and, for even n, of bin n
+          / 2 are not looked at.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Samples in the precision of x, real for a one-sided spectrum and complex otherwise; shaped
+        as x but for the axis, which has n samples.
+
+        The numbers are those of scipy.fft.ifft and scipy.fft.irfft.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if n is not None:
+            params["n"] = n
+        if axis != -1:
+            params["axis"] = axis
+        if norm != "backward":
+            params["norm"] = norm
+        if input_onesided != False:
+            params["input_onesided"] = input_onesided
+        return (await self.call("ifft", x, params, timeout=timeout, lane=lane)).array
+
+    async def resample(
+        self,
+        x: ArrayLike,
+        *,
+        method: Literal["fourier", "polyphase"] = "fourier",
+        num: int | None = None,
+        up: int = 1,
+        down: int = 1,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] | None = None,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        padtype: Literal["constant", "line", "mean", "median", "maximum", "minimum", "edge", "symmetric", "reflect", "wrap"] | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Another sampling rate of x along one axis.
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Samples. The axis must not be empty.
+        - `method`: string, one of fourier, polyphase, default fourier. By the spectrum of the whole line,
+          taken to be periodic (fourier, as scipy.signal.resample), or by a low-pass filter (polyphase, as
+          scipy.signal.resample_poly).
+        - `num`: integer, 1 to 16777216 samples. Samples to give, with fourier only. Default: as up and down
+          say.
+        - `up`: integer, 1 to 65536, default 1. Factor by which the rate goes up.
+        - `down`: integer, 1 to 65536, default 1. Factor by which the rate goes down.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine. Window function that weights the spectrum
+          (fourier) or the low-pass filter (polyphase); kaiser needs beta, gaussian std, and tukey takes
+          alpha. Default: none for fourier, kaiser with beta 5 for polyphase.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `padtype`: string, one of constant, line, mean, median, maximum, minimum, edge, symmetric,
+          reflect, wrap. How x goes on beyond its ends, with polyphase only: zeros (constant), the line
+          through its first and last sample, a value of its own (mean to minimum), its end's value (edge),
+          mirrored with or without the end (symmetric, reflect), or from its other end (wrap). Default:
+          constant.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Samples in the precision of x, shaped as x but for the axis, which has num, or its length *
+        up / down rounded up.
+
+        The numbers are those of scipy.signal.resample and scipy.signal.resample_poly.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if method != "fourier":
+            params["method"] = method
+        if num is not None:
+            params["num"] = num
+        if up != 1:
+            params["up"] = up
+        if down != 1:
+            params["down"] = down
+        if window is not None:
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if padtype is not None:
+            params["padtype"] = padtype
+        if axis != -1:
+            params["axis"] = axis
+        return (await self.call("resample", x, params, timeout=timeout, lane=lane)).array
+
+    async def spectral(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        method: Literal["periodogram", "welch", "spectrogram", "csd", "coherence"] = "welch",
+        fs: float = 1.0,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] | None = None,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        nperseg: int | None = None,
+        noverlap: int | None = None,
+        nfft: int | None = None,
+        detrend: Literal["none", "constant", "linear"] = "constant",
+        return_onesided: bool | None = None,
+        scaling: Literal["density", "spectrum"] = "density",
+        average: Literal["mean", "median"] | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Power spectrum of x along one axis, or the cross spectrum or coherence of x and y, estimated from windowed segments.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
+        - `y`: float32, float64, complex64, complex128, at least 1-d, optional. Samples of a second signal,
+          of the dtype and shape of x; for csd and coherence only, which need it.
+        - `method`: string, one of periodogram, welch, spectrogram, csd, coherence, default welch. What to
+          estimate: from x as one segment (periodogram), the average of its segments (welch) or each one
+          (spectrogram); the cross spectrum of x and y (csd), conj(X) * Y; their coherence, abs(Pxy)^2 /
+          (Pxx * Pyy).
+        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine. Window function; kaiser needs beta, gaussian
+          std, and tukey takes alpha. Default: boxcar for periodogram, tukey with alpha 0.25 for
+          spectrogram, hann for the others.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `nperseg`: integer, 1 to 16777216 samples. Samples of a segment, at most as many as x has along
+          the axis; not for periodogram. Default: 256, or as many as x has.
+        - `noverlap`: integer, 0 to 16777215 samples. Samples that a segment shares with the next, fewer
+          than nperseg; not for periodogram. Default: nperseg // 8 for spectrogram, nperseg // 2 for the
+          others.
+        - `nfft`: integer, 1 to 16777216 samples. Transform length, at least nperseg: segments are padded
+          with zeros to it; a periodogram is cropped to it, too. Default: nperseg.
+        - `detrend`: string, one of none, constant, linear, default constant. What to take from each segment
+          before it is windowed: nothing, its mean, or the line of least squares.
+        - `return_onesided`: boolean. Give only the bins from 0 to nfft // 2. Default: true for real x;
+          complex x has no one-sided spectrum.
+        - `scaling`: string, one of density, spectrum, default density. Give power per Hz (density) or power
+          (spectrum); a coherence is the same with both.
+        - `average`: string, one of mean, median. How welch and csd average their segments; the median's
+          bias is corrected. Default: mean.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `f`: float64. Frequency of each bin in Hz.
+        - `Pxx`: float32, float64, complex64, complex128. Estimate in the precision of x, complex for csd,
+          shaped as x but for the axis, which has the bins; for spectrogram with a last dimension for the
+          segments.
+        - `t`: float64. Time of each segment's middle in seconds; for spectrogram only.
+
+        The numbers are those of scipy.signal.periodogram, scipy.signal.welch, scipy.signal.spectrogram,
+        scipy.signal.csd and scipy.signal.coherence.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x}
+        if y is not None:
+            tensors["y"] = y
+        params: dict[str, Any] = {}
+        if method != "welch":
+            params["method"] = method
+        if fs != 1.0:
+            params["fs"] = fs
+        if window is not None:
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if nperseg is not None:
+            params["nperseg"] = nperseg
+        if noverlap is not None:
+            params["noverlap"] = noverlap
+        if nfft is not None:
+            params["nfft"] = nfft
+        if detrend != "constant":
+            params["detrend"] = detrend
+        if return_onesided is not None:
+            params["return_onesided"] = return_onesided
+        if scaling != "density":
+            params["scaling"] = scaling
+        if average is not None:
+            params["average"] = average
+        if axis != -1:
+            params["axis"] = axis
+        return await self.call("spectral", tensors, params, timeout=timeout, lane=lane)
+
+    async def stft(
+        self,
+        x: ArrayLike,
+        *,
+        fs: float = 1.0,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] = "hann",
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        nperseg: int | None = None,
+        noverlap: int | None = None,
+        nfft: int | None = None,
+        detrend: Literal["none", "constant", "linear"] = "none",
+        return_onesided: bool | None = None,
+        boundary: Literal["zeros", "even", "odd", "constant", "none"] = "zeros",
+        padded: bool = True,
+        scaling: Literal["spectrum", "psd"] = "spectrum",
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Short-time Fourier transform along one axis: the spectrum of overlapping, windowed segments.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
+        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
+          beta, gaussian std, and tukey takes alpha.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `nperseg`: integer, 1 to 16777216 samples. Samples of a segment, at most as many as x has along
+          the axis. Default: 256, or as many as x has.
+        - `noverlap`: integer, 0 to 16777215 samples. Samples that a segment shares with the next, fewer
+          than nperseg. Default: nperseg // 2.
+        - `nfft`: integer, 1 to 16777216 samples. Transform length, at least nperseg: segments are padded
+          with zeros to it. Default: nperseg.
+        - `detrend`: string, one of none, constant, linear, default none. What to take from each segment
+          before it is windowed: nothing, its mean, or the line of least squares.
+        - `return_onesided`: boolean. Give only the bins from 0 to nfft // 2. Default: true for real x;
+          complex x has no one-sided spectrum.
+        - `boundary`: string, one of zeros, even, odd, constant, none, default zeros. How x goes on for
+          nperseg // 2 samples beyond both ends, so that the first and last samples are in the middle of a
+          segment: zeros, mirrored, mirrored about its end's value, its end's value; none: not at all.
+        - `padded`: boolean, default true. Pad x with zeros at its end to whole segments; false leaves out
+          the samples that fill none.
+        - `scaling`: string, one of spectrum, psd, default spectrum. Scale so that a sine's peak shows its
+          magnitude (spectrum), or that squared magnitudes are power per Hz (psd).
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `f`: float64. Frequency of each bin in Hz.
+        - `t`: float64. Time of each segment's middle in seconds.
+        - `Zxx`: complex64, complex128. Spectra in the precision of x, shaped as x but for the axis, which
+          has the bins, and a last dimension for the segments.
+
+        The numbers are those of scipy.signal.stft.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if fs != 1.0:
+            params["fs"] = fs
+        if window != "hann":
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if nperseg is not None:
+            params["nperseg"] = nperseg
+        if noverlap is not None:
+            params["noverlap"] = noverlap
+        if nfft is not None:
+            params["nfft"] = nfft
+        if detrend != "none":
+            params["detrend"] = detrend
+        if return_onesided is not None:
+            params["return_onesided"] = return_onesided
+        if boundary != "zeros":
+            params["boundary"] = boundary
+        if padded != True:
+            params["padded"] = padded
+        if scaling != "spectrum":
+            params["scaling"] = scaling
+        if axis != -1:
+            params["axis"] = axis
+        return await self.call("stft", x, params, timeout=timeout, lane=lane)
+
+    async def window(
+        self,
+        *,
+        n: int,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] = "hann",
+        fftbins: bool = True,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Weights of a window function, to shape a signal's ends or a filter.
+
+        Arguments:
+
+        - `n`: integer, 1 to 16777216 samples, required. Number of weights.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
+          beta, gaussian std, and tukey takes alpha.
+        - `fftbins`: boolean, default true. Give a periodic window, for spectra; false gives a symmetric
+          one, for filters.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other: 0 is boxcar, 5 close to hamming, 14 a
+          usual choice.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other, that is tapered: 0 is boxcar, 1 hann.
+          Default: 0.5.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Weights, n of them.
+
+        The numbers are those of scipy.signal.get_window.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {}
+        params: dict[str, Any] = {}
+        params["n"] = n
+        if window != "hann":
+            params["window"] = window
+        if fftbins != True:
+            params["fftbins"] = fftbins
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        return (await self.call("window", tensors, params, timeout=timeout, lane=lane)).array
+
 
 class Operations:
     """The operations as blocking methods, for a class that has `call`."""
@@ -469,3 +848,382 @@ class Operations:
         if zero_phase != False:
             params["zero_phase"] = zero_phase
         return self.call("filter", tensors, params, timeout=timeout, lane=lane)
+
+    def ifft(
+        self,
+        x: ArrayLike,
+        *,
+        n: int | None = None,
+        axis: int = -1,
+        norm: Literal["backward", "ortho", "forward"] = "backward",
+        input_onesided: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Inverse discrete Fourier transform along one axis; each line along the axis is transformed on its own.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Spectrum. The transformed axis must
+          not be empty.
+        - `n`: integer, 1 to 16777216 samples. Samples to give: x is cropped or padded with zeros to their
+          bins, n two-sided or n // 2 + 1 one-sided. Default: the axis as it is, or one-sided 2 * (bins -
+          1).
+        - `axis`: integer, -8 to 7, default -1. Axis to transform.
+        - `norm`: string, one of backward, ortho, forward, default backward. Where to scale, as in SciPy:
+          backward is 1/n, ortho 1/sqrt(n), forward no scaling; the same word as the fft had.
+        - `input_onesided`: boolean, default false. Whether x has only the bins from 0 to n // 2 of a real
+          signal, as fft gives them of real samples; the imaginary parts of bin 0 and, for even n, of bin n
+          / 2 are not looked at.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Samples in the precision of x, real for a one-sided spectrum and complex otherwise; shaped
+        as x but for the axis, which has n samples.
+
+        The numbers are those of scipy.fft.ifft and scipy.fft.irfft.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if n is not None:
+            params["n"] = n
+        if axis != -1:
+            params["axis"] = axis
+        if norm != "backward":
+            params["norm"] = norm
+        if input_onesided != False:
+            params["input_onesided"] = input_onesided
+        return self.call("ifft", x, params, timeout=timeout, lane=lane).array
+
+    def resample(
+        self,
+        x: ArrayLike,
+        *,
+        method: Literal["fourier", "polyphase"] = "fourier",
+        num: int | None = None,
+        up: int = 1,
+        down: int = 1,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] | None = None,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        padtype: Literal["constant", "line", "mean", "median", "maximum", "minimum", "edge", "symmetric", "reflect", "wrap"] | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Another sampling rate of x along one axis.
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Samples. The axis must not be empty.
+        - `method`: string, one of fourier, polyphase, default fourier. By the spectrum of the whole line,
+          taken to be periodic (fourier, as scipy.signal.resample), or by a low-pass filter (polyphase, as
+          scipy.signal.resample_poly).
+        - `num`: integer, 1 to 16777216 samples. Samples to give, with fourier only. Default: as up and down
+          say.
+        - `up`: integer, 1 to 65536, default 1. Factor by which the rate goes up.
+        - `down`: integer, 1 to 65536, default 1. Factor by which the rate goes down.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine. Window function that weights the spectrum
+          (fourier) or the low-pass filter (polyphase); kaiser needs beta, gaussian std, and tukey takes
+          alpha. Default: none for fourier, kaiser with beta 5 for polyphase.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `padtype`: string, one of constant, line, mean, median, maximum, minimum, edge, symmetric,
+          reflect, wrap. How x goes on beyond its ends, with polyphase only: zeros (constant), the line
+          through its first and last sample, a value of its own (mean to minimum), its end's value (edge),
+          mirrored with or without the end (symmetric, reflect), or from its other end (wrap). Default:
+          constant.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Samples in the precision of x, shaped as x but for the axis, which has num, or its length *
+        up / down rounded up.
+
+        The numbers are those of scipy.signal.resample and scipy.signal.resample_poly.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if method != "fourier":
+            params["method"] = method
+        if num is not None:
+            params["num"] = num
+        if up != 1:
+            params["up"] = up
+        if down != 1:
+            params["down"] = down
+        if window is not None:
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if padtype is not None:
+            params["padtype"] = padtype
+        if axis != -1:
+            params["axis"] = axis
+        return self.call("resample", x, params, timeout=timeout, lane=lane).array
+
+    def spectral(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        method: Literal["periodogram", "welch", "spectrogram", "csd", "coherence"] = "welch",
+        fs: float = 1.0,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] | None = None,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        nperseg: int | None = None,
+        noverlap: int | None = None,
+        nfft: int | None = None,
+        detrend: Literal["none", "constant", "linear"] = "constant",
+        return_onesided: bool | None = None,
+        scaling: Literal["density", "spectrum"] = "density",
+        average: Literal["mean", "median"] | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Power spectrum of x along one axis, or the cross spectrum or coherence of x and y, estimated from windowed segments.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
+        - `y`: float32, float64, complex64, complex128, at least 1-d, optional. Samples of a second signal,
+          of the dtype and shape of x; for csd and coherence only, which need it.
+        - `method`: string, one of periodogram, welch, spectrogram, csd, coherence, default welch. What to
+          estimate: from x as one segment (periodogram), the average of its segments (welch) or each one
+          (spectrogram); the cross spectrum of x and y (csd), conj(X) * Y; their coherence, abs(Pxy)^2 /
+          (Pxx * Pyy).
+        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine. Window function; kaiser needs beta, gaussian
+          std, and tukey takes alpha. Default: boxcar for periodogram, tukey with alpha 0.25 for
+          spectrogram, hann for the others.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `nperseg`: integer, 1 to 16777216 samples. Samples of a segment, at most as many as x has along
+          the axis; not for periodogram. Default: 256, or as many as x has.
+        - `noverlap`: integer, 0 to 16777215 samples. Samples that a segment shares with the next, fewer
+          than nperseg; not for periodogram. Default: nperseg // 8 for spectrogram, nperseg // 2 for the
+          others.
+        - `nfft`: integer, 1 to 16777216 samples. Transform length, at least nperseg: segments are padded
+          with zeros to it; a periodogram is cropped to it, too. Default: nperseg.
+        - `detrend`: string, one of none, constant, linear, default constant. What to take from each segment
+          before it is windowed: nothing, its mean, or the line of least squares.
+        - `return_onesided`: boolean. Give only the bins from 0 to nfft // 2. Default: true for real x;
+          complex x has no one-sided spectrum.
+        - `scaling`: string, one of density, spectrum, default density. Give power per Hz (density) or power
+          (spectrum); a coherence is the same with both.
+        - `average`: string, one of mean, median. How welch and csd average their segments; the median's
+          bias is corrected. Default: mean.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `f`: float64. Frequency of each bin in Hz.
+        - `Pxx`: float32, float64, complex64, complex128. Estimate in the precision of x, complex for csd,
+          shaped as x but for the axis, which has the bins; for spectrogram with a last dimension for the
+          segments.
+        - `t`: float64. Time of each segment's middle in seconds; for spectrogram only.
+
+        The numbers are those of scipy.signal.periodogram, scipy.signal.welch, scipy.signal.spectrogram,
+        scipy.signal.csd and scipy.signal.coherence.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x}
+        if y is not None:
+            tensors["y"] = y
+        params: dict[str, Any] = {}
+        if method != "welch":
+            params["method"] = method
+        if fs != 1.0:
+            params["fs"] = fs
+        if window is not None:
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if nperseg is not None:
+            params["nperseg"] = nperseg
+        if noverlap is not None:
+            params["noverlap"] = noverlap
+        if nfft is not None:
+            params["nfft"] = nfft
+        if detrend != "constant":
+            params["detrend"] = detrend
+        if return_onesided is not None:
+            params["return_onesided"] = return_onesided
+        if scaling != "density":
+            params["scaling"] = scaling
+        if average is not None:
+            params["average"] = average
+        if axis != -1:
+            params["axis"] = axis
+        return self.call("spectral", tensors, params, timeout=timeout, lane=lane)
+
+    def stft(
+        self,
+        x: ArrayLike,
+        *,
+        fs: float = 1.0,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] = "hann",
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        nperseg: int | None = None,
+        noverlap: int | None = None,
+        nfft: int | None = None,
+        detrend: Literal["none", "constant", "linear"] = "none",
+        return_onesided: bool | None = None,
+        boundary: Literal["zeros", "even", "odd", "constant", "none"] = "zeros",
+        padded: bool = True,
+        scaling: Literal["spectrum", "psd"] = "spectrum",
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Short-time Fourier transform along one axis: the spectrum of overlapping, windowed segments.
+
+        Arguments:
+
+        - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
+        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
+          beta, gaussian std, and tukey takes alpha.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other window.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other
+          window.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other window, that is tapered. Default: 0.5.
+        - `nperseg`: integer, 1 to 16777216 samples. Samples of a segment, at most as many as x has along
+          the axis. Default: 256, or as many as x has.
+        - `noverlap`: integer, 0 to 16777215 samples. Samples that a segment shares with the next, fewer
+          than nperseg. Default: nperseg // 2.
+        - `nfft`: integer, 1 to 16777216 samples. Transform length, at least nperseg: segments are padded
+          with zeros to it. Default: nperseg.
+        - `detrend`: string, one of none, constant, linear, default none. What to take from each segment
+          before it is windowed: nothing, its mean, or the line of least squares.
+        - `return_onesided`: boolean. Give only the bins from 0 to nfft // 2. Default: true for real x;
+          complex x has no one-sided spectrum.
+        - `boundary`: string, one of zeros, even, odd, constant, none, default zeros. How x goes on for
+          nperseg // 2 samples beyond both ends, so that the first and last samples are in the middle of a
+          segment: zeros, mirrored, mirrored about its end's value, its end's value; none: not at all.
+        - `padded`: boolean, default true. Pad x with zeros at its end to whole segments; false leaves out
+          the samples that fill none.
+        - `scaling`: string, one of spectrum, psd, default spectrum. Scale so that a sine's peak shows its
+          magnitude (spectrum), or that squared magnitudes are power per Hz (psd).
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `f`: float64. Frequency of each bin in Hz.
+        - `t`: float64. Time of each segment's middle in seconds.
+        - `Zxx`: complex64, complex128. Spectra in the precision of x, shaped as x but for the axis, which
+          has the bins, and a last dimension for the segments.
+
+        The numbers are those of scipy.signal.stft.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        if fs != 1.0:
+            params["fs"] = fs
+        if window != "hann":
+            params["window"] = window
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        if nperseg is not None:
+            params["nperseg"] = nperseg
+        if noverlap is not None:
+            params["noverlap"] = noverlap
+        if nfft is not None:
+            params["nfft"] = nfft
+        if detrend != "none":
+            params["detrend"] = detrend
+        if return_onesided is not None:
+            params["return_onesided"] = return_onesided
+        if boundary != "zeros":
+            params["boundary"] = boundary
+        if padded != True:
+            params["padded"] = padded
+        if scaling != "spectrum":
+            params["scaling"] = scaling
+        if axis != -1:
+            params["axis"] = axis
+        return self.call("stft", x, params, timeout=timeout, lane=lane)
+
+    def window(
+        self,
+        *,
+        n: int,
+        window: Literal["boxcar", "hann", "hamming", "blackman", "blackmanharris", "bartlett", "flattop", "nuttall", "kaiser", "gaussian", "tukey", "triang", "cosine"] = "hann",
+        fftbins: bool = True,
+        beta: float | None = None,
+        std: float | None = None,
+        alpha: float | None = None,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> NDArray[Any]:
+        """Weights of a window function, to shape a signal's ends or a filter.
+
+        Arguments:
+
+        - `n`: integer, 1 to 16777216 samples, required. Number of weights.
+        - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
+          nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
+          beta, gaussian std, and tukey takes alpha.
+        - `fftbins`: boolean, default true. Give a periodic window, for spectra; false gives a symmetric
+          one, for filters.
+        - `beta`: number, 0 to 500. Shape of kaiser, and of no other: 0 is boxcar, 5 close to hamming, 14 a
+          usual choice.
+        - `std`: number, 0.001 to 1000000000 samples. Standard deviation of gaussian, and of no other.
+        - `alpha`: number, 0 to 1. Part of tukey, and of no other, that is tapered: 0 is boxcar, 1 hann.
+          Default: 0.5.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns `y`: Weights, n of them.
+
+        The numbers are those of scipy.signal.get_window.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {}
+        params: dict[str, Any] = {}
+        params["n"] = n
+        if window != "hann":
+            params["window"] = window
+        if fftbins != True:
+            params["fftbins"] = fftbins
+        if beta is not None:
+            params["beta"] = beta
+        if std is not None:
+            params["std"] = std
+        if alpha is not None:
+            params["alpha"] = alpha
+        return self.call("window", tensors, params, timeout=timeout, lane=lane).array

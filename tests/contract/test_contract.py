@@ -162,12 +162,14 @@ def test_typed_methods_send_what_differs_from_the_default() -> None:
     recorder.fft([1.0])
     recorder.fft([1.0], n=4, axis=0, norm="ortho", return_onesided=False, timeout=1.0, lane="low")
     recorder.echo({"x": [1.0]}, delay=0.5)
+    recorder.window(n=8, window="kaiser", beta=5.0)
     usual = {"timeout": 30.0, "lane": "normal"}
     every = {"n": 4, "axis": 0, "norm": "ortho", "return_onesided": False}
     assert seen == [
         ("fft", [1.0], {}, usual),
         ("fft", [1.0], every, {"timeout": 1.0, "lane": "low"}),
         ("echo", {"x": [1.0]}, {"delay": 0.5}, usual),
+        ("window", {}, {"n": 8, "window": "kaiser", "beta": 5.0}, usual),
     ]
 
 

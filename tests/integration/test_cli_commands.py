@@ -103,6 +103,11 @@ def test_call_for_people() -> None:
     assert "fallback: no_responders\n" in shown.stdout
 
 
+def test_call_without_input() -> None:
+    said = document("call", "window", "--n", "4", "--window", "hamming", "--no-fftbins")
+    assert np.allclose(said["outputs"]["y"]["data"], np.hamming(4))
+
+
 def test_call_with_files_and_a_pipe(folder: Path) -> None:
     source, target = folder / "x.npy", folder / "y.npy"
     np.save(source, np.arange(8, dtype=np.float32))

@@ -38,6 +38,10 @@ async def test_a_typed_method_gives_the_array(fleet: AsyncFleet) -> None:
     np.testing.assert_allclose(spectrum, np.fft.rfft(np.ones(8), norm="forward"), atol=1e-12)
 
 
+async def test_an_operation_without_inputs(fleet: AsyncFleet) -> None:
+    np.testing.assert_allclose(await fleet.window(n=8, window="bartlett", fftbins=False), np.bartlett(8))
+
+
 async def test_many_calls_at_once_get_their_own_answers(fleet: AsyncFleet, engine: str) -> None:
     results = await asyncio.gather(*(fleet.call("echo", {"x": np.array([i])}) for i in range(500)))
     assert [int(result["x"][0]) for result in results] == list(range(500))

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numbers_source import echo, fft, filter, wavelet
+from numbers_source import echo, fft, filter, ifft, resample, spectral, stft, wavelet, window
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-SOURCES: dict[str, ModuleType] = {"echo": echo, "fft": fft, "wavelet": wavelet, "filter": filter}
+SOURCES: dict[str, ModuleType] = {
+    "echo": echo,
+    "fft": fft,
+    "filter": filter,
+    "ifft": ifft,
+    "resample": resample,
+    "spectral": spectral,
+    "stft": stft,
+    "wavelet": wavelet,
+    "window": window,
+}
 
 
 def operations() -> dict[str, list[dict[str, Any]]]:

@@ -1,9 +1,14 @@
 """The Python engine: each operation as one function over arrays, in a file of its own name.
 
-    echo     the tensors unchanged
-    fft      discrete Fourier transform, by SciPy
-    wavelet  multilevel discrete wavelet transform and denoising, by PyWavelets
-    filter   Butterworth and Chebyshev I filters, by SciPy
+    echo      the tensors unchanged
+    fft       discrete Fourier transform, by SciPy
+    filter    Butterworth and Chebyshev I filters, by SciPy
+    ifft      the inverse of fft, by SciPy
+    resample  another sampling rate, by SciPy
+    spectral  power spectra, cross spectra and coherence, by SciPy
+    stft      short-time Fourier transform, by SciPy
+    wavelet   multilevel discrete wavelet transform and denoising, by PyWavelets
+    window    window functions, by SciPy
 
 The workers run `infer` themselves, since it needs models. A file here has `rows` and `execute`, and the same stem
 as its twin in workers-rs/crates/operations.
@@ -16,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import UnknownOperationError
-from npufleet.operations import echo, fft, filter, wavelet
+from npufleet.operations import echo, fft, filter, ifft, resample, spectral, stft, wavelet, window
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.rules.common import Params
@@ -43,8 +48,13 @@ class Operation:
 REGISTRY: Final[dict[str, Operation]] = {
     "echo": Operation(echo.rows, echo.execute),
     "fft": Operation(fft.rows, fft.execute),
-    "wavelet": Operation(wavelet.rows, wavelet.execute),
     "filter": Operation(filter.rows, filter.execute, example={"cutoff": 0.5}),
+    "ifft": Operation(ifft.rows, ifft.execute),
+    "resample": Operation(resample.rows, resample.execute),
+    "spectral": Operation(spectral.rows, spectral.execute),
+    "stft": Operation(stft.rows, stft.execute),
+    "wavelet": Operation(wavelet.rows, wavelet.execute),
+    "window": Operation(window.rows, window.execute),
 }
 """Every operation of this engine by name."""
 

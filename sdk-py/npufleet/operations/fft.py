@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
+
+from npufleet.operations.shared.lines import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,11 +14,7 @@ if TYPE_CHECKING:
     from npufleet.wire.rules.common import Params
 
 
-def rows(tensors: Mapping[str, NDArray[Any]], params: Params) -> int:
-    """Return the number of lines along the transformed axis."""
-    shape = list(tensors["x"].shape)
-    del shape[int(params["axis"])]
-    return math.prod(shape)
+__all__ = ["execute", "rows"]
 
 
 def execute(tensors: Mapping[str, NDArray[Any]], params: Params, _stop: Callable[[], bool]) -> dict[str, NDArray[Any]]:

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from npufleet.wire.rules import fft, filter, wavelet
+from npufleet.wire.rules import fft, filter, ifft, resample, spectral, stft, wavelet, window
 
 if TYPE_CHECKING:
     from npufleet.wire.rules.common import Rule
 
-RULES: Final[dict[str, Rule]] = {"fft": fft.check, "wavelet": wavelet.check, "filter": filter.check}
+RULES: Final[dict[str, Rule]] = {
+    "fft": fft.check,
+    "filter": filter.check,
+    "ifft": ifft.check,
+    "resample": resample.check,
+    "spectral": spectral.check,
+    "stft": stft.check,
+    "wavelet": wavelet.check,
+    "window": window.check,
+}
 """The rule of each operation that has one."""

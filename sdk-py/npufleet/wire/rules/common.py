@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from npufleet.errors import InvalidParameterError, PayloadTooLargeError
+from npufleet.errors import InvalidParameterError, InvalidShapeError, PayloadTooLargeError
 from npufleet.wire.document import DOCUMENT
 
 Params = Mapping[str, Any]
@@ -32,3 +33,13 @@ def check_result(size: int) -> None:
     """Refuse a result of more bytes than one may ask for."""
     if size > RESULT_LIMIT:
         raise PayloadTooLargeError.of(size, RESULT_LIMIT)
+
+
+def check_shape(dtype: str, shape: tuple[int, ...], *, is_complex: bool) -> None:
+    """Refuse a result of this shape, in the precision of `dtype`, that is too large or has too many dimensions."""
+    double = dtype in ("F64", "C128")
+    stored = len(shape) + (double and is_complex)
+    if stored > RANK_LIMIT:
+        # complex128 is stored with one dimension more.
+        raise InvalidShapeError(f"the result would be stored with {stored} dimensions; allowed: at most {RANK_LIMIT}")
+    check_result(math.prod(shape) * (8 if double else 4) * (2 if is_complex else 1))

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use npufleet_operations::Context;
-use npufleet_operations::common::Lines;
-use npufleet_operations::fft::{Norm, Spec, transform};
+use npufleet_operations::common::{Lines, Norm};
+use npufleet_operations::fft::{Spec, transform};
 use num_complex::Complex;
 
 /// Repeats whose median is reported: enough that a busy machine's outliers do not move it.

@@ -4,9 +4,13 @@
 //! - [`Operation`]: what every operation is; [`registry`] lists them, [`run`] does one from bytes to bytes.
 //! - [`common`]: lines along an axis, and what else several operations share.
 //! - [`echo`]: gives back what it gets, to measure and to rehearse.
-//! - [`fft`]: discrete Fourier transform along one axis.
+//! - [`fft`], [`ifft`]: discrete Fourier transform along one axis, and back.
 //! - [`filter`]: Butterworth and Chebyshev I filters along one axis.
+//! - [`resample`]: another sampling rate.
+//! - [`spectral`]: power spectra, cross spectra and coherence.
+//! - [`stft`]: short-time Fourier transform.
 //! - [`wavelet`]: multilevel discrete wavelet transform and denoising.
+//! - [`window`]: window functions.
 //!
 //! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
 //! contract's rows cannot say, and answers [`ErrorKind::Unsupported`] where the other engine can do more.
@@ -15,7 +19,12 @@ pub mod common;
 pub mod echo;
 pub mod fft;
 pub mod filter;
+pub mod ifft;
+pub mod resample;
+pub mod spectral;
+pub mod stft;
 pub mod wavelet;
+pub mod window;
 
 use bytes::Bytes;
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
@@ -68,7 +77,17 @@ impl Context<'_> {
 
 /// Every operation of this engine but `infer`, which needs models.
 pub fn registry() -> &'static [&'static dyn Operation] {
-    &[&echo::Echo, &fft::Fft, &wavelet::Wavelet, &filter::Filter]
+    &[
+        &echo::Echo,
+        &fft::Fft,
+        &filter::Filter,
+        &ifft::Ifft,
+        &resample::Resample,
+        &spectral::Spectral,
+        &stft::Stft,
+        &wavelet::Wavelet,
+        &window::Window,
+    ]
 }
 
 /// The operation of a name.

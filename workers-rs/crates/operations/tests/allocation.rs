@@ -5,7 +5,7 @@
 use std::alloc::System;
 
 use bytes::Bytes;
-use npufleet_operations::common::Lines;
+use npufleet_operations::common::{Lines, Norm};
 use npufleet_operations::{Context, fft, find};
 use npufleet_wire::{Dtype, Frame, Output, contract, frame};
 use num_complex::Complex;
@@ -53,7 +53,7 @@ fn the_steady_state_allocates_the_reply_only() {
     let spec = fft::Spec {
         points: 1024,
         one_sided: true,
-        norm: fft::Norm::Ortho,
+        norm: Norm::Ortho,
     };
     let lines = Lines {
         outer: 1,

@@ -1,18 +1,38 @@
 //! What several operations share.
 //!
-//! - [`Lines`]: lines along an axis; `buffers`: work space that a thread keeps.
+//! - [`Lines`], `sweep`: lines along an axis, and one function over all of them; `buffers`: work space that is kept.
+//! - `plans`: transforms, windows and work space, kept per thread; [`Sample`]: the element types they take.
+//! - [`Norm`], [`Window`]: scaling and weighting, by the words of `scipy`.
+//! - `segments`: lines cut into windowed segments, and the spectrum of each.
+//! - `statistics`: sums, means and medians.
 //! - `parameters`, `reply`, `real`: from a request's words and bytes, and to a reply's.
 
 mod buffers;
 mod lines;
+mod norm;
 mod pace;
 mod parameters;
+mod plans;
 mod real;
 mod reply;
+mod sample;
+mod segments;
+mod statistics;
+mod sweep;
+mod window;
 
 pub(crate) use buffers::{give_back, sized};
 pub use lines::{Lines, position};
+pub use norm::Norm;
 pub(crate) use pace::{POINTS_PER_CHECK, Pace};
 pub(crate) use parameters::{Params, flag, invalid_parameter, invalid_shape, line_count, number, tensor, text, whole};
+pub use plans::Float;
+pub(crate) use plans::{LineWork, Plans, Work};
 pub(crate) use real::Real;
-pub(crate) use reply::check_result;
+pub(crate) use reply::{check_result, fill_place};
+pub use sample::Sample;
+pub(crate) use sample::fill;
+pub(crate) use segments::{Segments, Transform, tabulate};
+pub(crate) use statistics::{mean, median, weighted_sum};
+pub(crate) use sweep::Sweep;
+pub use window::Window;

@@ -1,5 +1,6 @@
-//! What a reply may hold.
+//! Results written in place in the reply frame.
 
+use bytemuck::Pod;
 use npufleet_wire::{Dtype, Error, ErrorKind, Result, frame};
 
 /// Refuses a result that is larger than one may ask for, or that has more dimensions than a frame can hold.
@@ -26,5 +27,20 @@ pub(crate) fn check_result(dtype: Dtype, shape: &[usize]) -> Result<()> {
         );
         return Err(Error::new(ErrorKind::PayloadTooLarge, message));
     }
+    Ok(())
+}
+
+/// Calls `body` with the place of a tensor in a reply frame as its elements.
+///
+/// # Errors
+/// Those of `body`.
+pub(crate) fn fill_place<O: Pod>(place: &mut [u8], body: impl FnOnce(&mut [O]) -> Result<()>) -> Result<()> {
+    if let Ok(elements) = bytemuck::try_cast_slice_mut(place) {
+        return body(elements);
+    }
+    // Only an allocator that aligns to less than 8 bytes gets here.
+    let mut elements = vec![O::zeroed(); place.len() / size_of::<O>()];
+    body(&mut elements)?;
+    place.copy_from_slice(bytemuck::cast_slice(&elements));
     Ok(())
 }
