@@ -38,7 +38,9 @@ def _operation(contract: Json, name: str, row: Json) -> str:
     parts.append(f"Method: `fleet.{call_text(name, row)}`  \n")
     parts.append(f"Subject: `{subject.replace('{', '<').replace('}', '>')}`\n")
     if row.get("source"):
-        parts.append(f"\nThe numbers are those of `{row['source'].replace(' and ', '` and `')}`.\n")
+        parts.append(
+            f"\nThe numbers are those of `{row['source'].replace(', ', '`, `').replace(' and ', '` and `')}`.\n"
+        )
     parts.append(_tensors("Input", row["inputs"]) + _tensors("Output", row["outputs"]))
     parameters = row.get("parameters", [])
     if parameters:

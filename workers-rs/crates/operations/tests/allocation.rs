@@ -49,6 +49,7 @@ fn the_steady_state_allocates_the_reply_only() {
     }
 
     wavelet(&samples);
+    signals(&samples);
 
     let spec = fft::Spec {
         points: 1024,
@@ -90,6 +91,51 @@ fn wavelet(samples: &[u8]) {
         assert!(
             change.bytes_allocated < reply.len() + 2048,
             "{} bytes",
+            change.bytes_allocated
+        );
+    }
+}
+
+/// Two or three tensors are named in a reply, each with its dimensions.
+fn signals(samples: &[u8]) {
+    for (operation, params) in [
+        ("ifft", json!({"axis": 0, "input_onesided": true})),
+        ("ifft", json!({"axis": 1})),
+        ("stft", json!({"nperseg": 16, "window": "kaiser", "beta": 5})),
+        ("spectral", json!({"nperseg": 16, "axis": 0, "detrend": "linear"})),
+        ("spectral", json!({"method": "spectrogram", "nperseg": 8})),
+        ("spectral", json!({"nperseg": 8, "average": "median"})),
+        ("resample", json!({"num": 50})),
+        (
+            "resample",
+            json!({"method": "polyphase", "up": 3, "down": 2, "padtype": "median"}),
+        ),
+    ] {
+        let row = contract::operation(operation).unwrap();
+        let params = row.check_params(params.as_object().unwrap()).unwrap();
+        let x = Output {
+            name: "x",
+            dtype: Dtype::F64,
+            shape: &[32, 32],
+            data: samples,
+        };
+        let frame = Frame::decode(frame::encode(&[x], &params).unwrap()).unwrap();
+        let execute = || {
+            let operation = find(operation).unwrap();
+            operation.execute(&frame, &params, &Context::never()).unwrap()
+        };
+        let reply = execute();
+        let region = Region::new(ALLOCATOR);
+        drop(execute());
+        let change = region.change();
+        assert!(
+            change.allocations <= 16,
+            "{operation}: {} allocations",
+            change.allocations
+        );
+        assert!(
+            change.bytes_allocated < reply.len() + 2048,
+            "{operation}: {} bytes",
             change.bytes_allocated
         );
     }
