@@ -127,10 +127,11 @@ class Caller:
         self._drop(self._hedges.pop(flight, None))
         if span is None:
             result = Result(flight)
+            result.tensors()  # raises where the reply is no frame
         else:
             with span.result():
                 result = Result(flight, span.trace_id)
-                len(result)  # makes the arrays, so that the span shows what that takes
+                result.tensors()
         engine, reason = result.engine, result.fallback_reason
         self._counters.answered(engine, reason)
         if span is not None:

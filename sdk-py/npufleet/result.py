@@ -33,49 +33,45 @@ class Result(Mapping[str, "NDArray[Any]"]):
     `trace_id` is the id of the call's trace (32 hex digits), or None when the call was not traced.
     """
 
-    __slots__ = ("_arrays", "_flight", "_params", "_reader", "trace_id")
+    __slots__ = ("_arrays", "_flight", "trace_id")
 
     def __init__(self, flight: Answer, trace_id: str | None = None) -> None:
         self._flight = flight
-        # The header is checked; the arrays are made when they are asked for.
-        self._reader = reader_of(flight.payload)
         self._arrays: dict[str, NDArray[Any]] | None = None
-        self._params: dict[str, Any] | None = None
         self.trace_id = trace_id
 
-    @property
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays as a dict; raises `InvalidFrameError` when the reply is no frame."""
         if self._arrays is None:
-            self._arrays = self._reader.tensors(self._flight.payload)
+            payload = self._flight.payload
+            self._arrays = reader_of(payload).tensors(payload)
         return self._arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._tensors[name]
+        return self.tensors()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self.tensors())
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self.tensors())
 
     def __repr__(self) -> str:
-        arrays = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in self._tensors.items())
+        arrays = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in self.tensors().items())
         return f"<Result {arrays or 'empty'}; engine={self.engine} device={self.device}>"
 
     @property
     def array(self) -> NDArray[Any]:
         """The output, where there is exactly one; raises `InvalidShapeError` otherwise."""
-        if len(self._tensors) != 1:
-            names = ", ".join(self._tensors) or "none"
-            raise InvalidShapeError(f"the result has {len(self._tensors)} tensors: {names}; ask for one by name")
-        return next(iter(self._tensors.values()))
+        if len(self.tensors()) != 1:
+            names = ", ".join(self.tensors()) or "none"
+            raise InvalidShapeError(f"the result has {len(self.tensors())} tensors: {names}; ask for one by name")
+        return next(iter(self.tensors().values()))
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters that the reply carries."""
-        if self._params is None:
-            self._params = self._reader.parameters()
-        return self._params
+        return reader_of(self._flight.payload).parameters()
 
     @property
     def engine(self) -> str | None:

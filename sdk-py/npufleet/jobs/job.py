@@ -72,7 +72,9 @@ class Job:
         reply = _Reply(stored)
         if header.ERROR_KIND in stored.headers:
             raise _error(stored)
-        return Result(reply, self.trace_id)
+        result = Result(reply, self.trace_id)
+        result.tensors()  # raises where it is no frame
+        return result
 
     async def status(self) -> JobStatus:
         """Return what is known about the job now.

@@ -56,7 +56,9 @@ class NativeTransport:
         except RuntimeError:
             # The interpreter is ending, and gives no work to threads any more.
             self._client.close()
-        self._client.resolve()
+        # From a turn of the loop of its own: tasks go on inside, which they cannot while this one runs.
+        self._loop.call_soon(self._client.resolve)
+        await asyncio.sleep(0)
 
 
 async def open(options: ConnectOptions) -> NativeTransport:  # noqa: A001  (the name that both transports share)

@@ -7,8 +7,11 @@ use parking_lot::Mutex;
 
 use crate::outcome::{Outcome, Request};
 
-/// Calls after which the driver starts on a burst while the caller goes on with it.
-const BURST: usize = 8;
+/// The driver starts on a burst, while the caller goes on with it, after this share of the calls in flight: enough for
+/// every process on the way to have something to do, and few enough messages less than full to cost system calls.
+const BURST_SHARE: usize = 4;
+/// The smallest part of a burst that is worth a system call.
+const SMALLEST_BURST: usize = 4;
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +95,11 @@ impl<T> Shared<T> {
         if submissions.closed {
             return false;
         }
-        let alone = submissions.waiting.is_empty() && self.in_flight.load(Ordering::Relaxed) == 0;
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let alone = submissions.waiting.is_empty() && in_flight == 0;
         submissions.waiting.push(submission);
-        let burst = submissions.waiting.len().is_multiple_of(BURST);
+        let burst = (in_flight / BURST_SHARE).max(SMALLEST_BURST);
+        let burst = submissions.waiting.len().is_multiple_of(burst);
         drop(submissions);
         if alone || burst {
             self.driver.wake();

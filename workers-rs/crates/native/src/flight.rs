@@ -57,7 +57,11 @@ struct State {
 }
 
 enum End {
-    Replied { reply: Reply, payload: Py<PyBytes> },
+    Replied {
+        reply: Reply,
+        payload: Py<PyBytes>,
+        plain: bool,
+    },
     Failed(Error),
     Cancelled,
 }
@@ -81,13 +85,17 @@ impl Flight {
     }
 
     /// Ends the flight and lets everybody who waits go on; nothing when it has ended already.
-    pub(crate) fn complete(flight: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+    pub(crate) fn complete(flight: &Bound<'_, Self>, outcome: Outcome, hub: &Hub) -> PyResult<()> {
         let py = flight.py();
         let end = match outcome {
             Outcome::Reply(mut reply) => {
                 // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
-                let payload = PyBytes::new(py, &take(&mut reply.payload)).unbind();
-                End::Replied { reply, payload }
+                let content = take(&mut reply.payload);
+                let payload = PyBytes::new(py, &content).unbind();
+                let plain = reply.header(header::ENGINE) == Some("rust")
+                    && reply.header(header::FALLBACK_REASON).is_none()
+                    && hub.is_frame(content);
+                End::Replied { reply, payload, plain }
             }
             Outcome::Failed(error) => End::Failed(error),
             Outcome::HalfTime => return Ok(()),
@@ -145,7 +153,7 @@ impl Flight {
 
     fn reply<T>(&self, read: impl FnOnce(&Reply, &Py<PyBytes>) -> T) -> PyResult<T> {
         match &self.state.lock().end {
-            Some(End::Replied { reply, payload }) => Ok(read(reply, payload)),
+            Some(End::Replied { reply, payload, .. }) => Ok(read(reply, payload)),
             _ => Err(PyRuntimeError::new_err("there is no reply")),
         }
     }
@@ -170,15 +178,10 @@ impl Flight {
         self.reply(|reply, _| reply.header(name).map(str::to_owned))
     }
 
-    /// Whether a Rust worker answered with a frame, and without a fallback: nothing about the reply needs a look.
+    /// Whether a Rust worker answered with a valid frame, and without a fallback: nothing about it needs a look.
     #[getter]
-    fn plain(&self, py: Python<'_>) -> bool {
-        let plain = |reply: &Reply, payload: &Py<PyBytes>| {
-            !payload.bind(py).as_bytes().is_empty()
-                && reply.header(header::ENGINE) == Some("rust")
-                && reply.header(header::FALLBACK_REASON).is_none()
-        };
-        self.reply(plain).unwrap_or(false)
+    fn plain(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Replied { plain: true, .. }))
     }
 
     /// The frame that was sent; empty once there is a good reply.
@@ -198,8 +201,9 @@ impl Flight {
                 payload,
             })
         })?;
-        slf.get().hub()?.forget(slf.get().token, slf.get().sequence);
-        Self::complete(slf, outcome)
+        let hub = slf.get().hub()?;
+        hub.forget(slf.get().token, slf.get().sequence);
+        Self::complete(slf, outcome, &hub)
     }
 
     /// Forget the request and tell the workers; returns whether it was in flight.

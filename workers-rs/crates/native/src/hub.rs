@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Request, Subject};
+use npufleet_wire::LayoutCache;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     core: Core,
     wake: Arc<Wake>,
     flights: Mutex<HashMap<u64, Py<Flight>>>,
+    layouts: Mutex<LayoutCache>,
     attached: Mutex<Option<Attached>>,
     tokens: AtomicU64,
     /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
@@ -57,6 +59,7 @@ impl Hub {
             core,
             wake,
             flights: Mutex::default(),
+            layouts: Mutex::default(),
             attached: Mutex::new(None),
             tokens: AtomicU64::new(0),
             resolving: AtomicBool::new(false),
@@ -159,9 +162,14 @@ impl Hub {
         }
         let flight = self.flights.lock().remove(&token);
         match flight {
-            Some(flight) => Flight::complete(flight.bind(py), outcome),
+            Some(flight) => Flight::complete(flight.bind(py), outcome, self),
             None => Ok(()), // it was cancelled
         }
+    }
+
+    /// Whether bytes are a valid frame; those with a header like one before cost a look-up.
+    pub(crate) fn is_frame(&self, bytes: Bytes) -> bool {
+        self.layouts.lock().decode(bytes).is_ok()
     }
 
     /// Gives a request up: its answer goes nowhere, and the workers are told.
