@@ -9,6 +9,7 @@ Json = dict[str, Any]
 TIMEOUT_S = 30.0
 WIDTH = 112
 PYTHON = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "numbers": "float | Sequence[float]"}
+PYTHON["steps"] = "Sequence[Mapping[str, Any]]"
 
 HEADER = '''"""One typed method per operation. Written by broker/contract/generate.py; edit the contract instead."""
 
@@ -46,9 +47,8 @@ def source(contract: Json) -> str:
 
 def _method(contract: Json, name: str, row: Json, is_async: bool) -> str:
     inputs, outputs = row["inputs"], row["outputs"]
-    first = ["tensors: Mapping[str, ArrayLike]"] if inputs == "any" else list(map(_input, inputs))
-    if open_ended(inputs):
-        first = ["tensors: ArrayLike | Mapping[str, ArrayLike]"]
+    bare = inputs == "any" or open_ended(inputs)
+    first = ["tensors: ArrayLike | Mapping[str, ArrayLike]"] if bare else list(map(_input, inputs))
     named = [_argument(parameter) for parameter in row.get("parameters", [])]
     lane = contract["lanes"]["default"]
     named += [f"timeout: float = {TIMEOUT_S}", f'lane: str = "{lane}"']
@@ -115,7 +115,7 @@ def _documentation(row: Json, single: bool) -> str:
     lines.append("Arguments:")
     lines.append("")
     if row["inputs"] == "any":
-        item("`tensors`", "any arrays by name.")
+        item("`tensors`", "any arrays by name; one array is `x`.")
     else:
         if open_ended(row["inputs"]):
             item("`tensors`", f"arrays by name, of those that follow; one array is `{row['inputs'][0]['name']}`.")
@@ -186,7 +186,7 @@ def described(parameter: Json) -> str:
     unit = f" {parameter['unit']}" if parameter.get("unit") else ""
     parts = [parameter["type"]]
     if "maximum_length" in parameter:
-        parts[0] = f"1 to {parameter['maximum_length']} numbers"
+        parts[0] = f"1 to {parameter['maximum_length']} {parameter['type']}"
     if parameter.get("choices"):
         parts.append("one of " + ", ".join(parameter["choices"]))
     elif "minimum" in parameter or "maximum" in parameter:

@@ -25,7 +25,7 @@ class AsyncOperations:
 
     async def echo(
         self,
-        tensors: Mapping[str, ArrayLike],
+        tensors: ArrayLike | Mapping[str, ArrayLike],
         *,
         delay: float = 0.0,
         timeout: float = 30.0,
@@ -35,7 +35,7 @@ class AsyncOperations:
 
         Arguments:
 
-        - `tensors`: any arrays by name.
+        - `tensors`: any arrays by name; one array is `x`.
         - `delay`: number, 0 to 60 s, default 0. Hold the worker this long before answering, to rehearse
           deadlines and overload.
         - `timeout`: seconds until the call ends with `DeadlineExceededError`.
@@ -241,6 +241,35 @@ class AsyncOperations:
         if zero_phase != False:
             params["zero_phase"] = zero_phase
         return await self.call("filter", tensors, params, timeout=timeout, lane=lane)
+
+    async def pipeline(
+        self,
+        tensors: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        steps: Sequence[Mapping[str, Any]],
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Operations one after the other in one request on one worker; what is between them never leaves it.
+
+        Arguments:
+
+        - `tensors`: any arrays by name; one array is `x`.
+        - `steps`: 1 to 16 steps, required. Objects with operation, and where wanted params, model (for
+          infer), inputs (a tensor of the step before for each name here; for the first step, of the
+          request) and request_inputs (likewise, of the request). Without inputs a step takes all tensors by
+          their names if it declares them, otherwise the first that the operation before declares as its own
+          first.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns the output arrays by name.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        params["steps"] = steps
+        return await self.call("pipeline", tensors, params, timeout=timeout, lane=lane)
 
     async def ifft(
         self,
@@ -632,7 +661,7 @@ class Operations:
 
     def echo(
         self,
-        tensors: Mapping[str, ArrayLike],
+        tensors: ArrayLike | Mapping[str, ArrayLike],
         *,
         delay: float = 0.0,
         timeout: float = 30.0,
@@ -642,7 +671,7 @@ class Operations:
 
         Arguments:
 
-        - `tensors`: any arrays by name.
+        - `tensors`: any arrays by name; one array is `x`.
         - `delay`: number, 0 to 60 s, default 0. Hold the worker this long before answering, to rehearse
           deadlines and overload.
         - `timeout`: seconds until the call ends with `DeadlineExceededError`.
@@ -848,6 +877,35 @@ class Operations:
         if zero_phase != False:
             params["zero_phase"] = zero_phase
         return self.call("filter", tensors, params, timeout=timeout, lane=lane)
+
+    def pipeline(
+        self,
+        tensors: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        steps: Sequence[Mapping[str, Any]],
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Operations one after the other in one request on one worker; what is between them never leaves it.
+
+        Arguments:
+
+        - `tensors`: any arrays by name; one array is `x`.
+        - `steps`: 1 to 16 steps, required. Objects with operation, and where wanted params, model (for
+          infer), inputs (a tensor of the step before for each name here; for the first step, of the
+          request) and request_inputs (likewise, of the request). Without inputs a step takes all tensors by
+          their names if it declares them, otherwise the first that the operation before declares as its own
+          first.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns the output arrays by name.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        params: dict[str, Any] = {}
+        params["steps"] = steps
+        return self.call("pipeline", tensors, params, timeout=timeout, lane=lane)
 
     def ifft(
         self,

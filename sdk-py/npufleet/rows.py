@@ -34,8 +34,7 @@ def check(operation: contract.Operation, rows: object, params: Mapping[str, obje
     """Return the rows as arrays of one length, or refuse what cannot be cut along the first dimension."""
     if isinstance(rows, Mapping):
         arrays = {name: as_array(name, value) for name, value in rows.items()}
-    elif operation.main_input is not None:
-        name = operation.main_input.name
+    elif (name := operation.main_name) is not None:
         arrays = {name: as_array(name, rows)}
     else:
         raise InvalidShapeError(f"rows of {operation.name} are no mapping; allowed: names to arrays")

@@ -108,6 +108,15 @@ def test_call_without_input() -> None:
     assert np.allclose(said["outputs"]["y"]["data"], np.hamming(4))
 
 
+def test_call_of_a_pipeline(folder: Path) -> None:
+    steps = '[{"operation": "echo"}, {"operation": "fft", "params": {"norm": "ortho"}}]'
+    (folder / "steps.json").write_text(steps)
+    for given in (steps, str(folder / "steps.json")):
+        said = document("call", "pipeline", "--input", "[1.0, 2, 3, 4]", "--steps", given)
+        expected = np.fft.rfft([1, 2, 3, 4], norm="ortho")
+        assert np.allclose(np.array(said["outputs"]["y"]["data"]) @ [1, 1j], expected)
+
+
 def test_call_with_files_and_a_pipe(folder: Path) -> None:
     source, target = folder / "x.npy", folder / "y.npy"
     np.save(source, np.arange(8, dtype=np.float32))
@@ -127,6 +136,7 @@ def test_call_with_files_and_a_pipe(folder: Path) -> None:
         (["fft", "-i", "[1]", "--n", "0"], 4, "invalid_parameter: parameter 'n' is 0; allowed: 1 to 16777216"),
         (["fft", "-i", "[1]", "-p", "speed=9"], 4, "invalid_parameter: unknown parameter 'speed' for fft"),
         (["fft", "-i", "z=[1]"], 4, "invalid_shape: "),
+        (["pipeline", "-i", "[1]", "--steps", "[]"], 4, "invalid_parameter: parameter 'steps' has 0 steps"),
         (["infer", "--model", "missing", "-i", "x=[1]"], 4, "unknown_model: no model 'missing' is registered"),
         (["echo", "-i", "[1]", "--delay", "30", "--timeout", "0.3"], 5, "deadline_exceeded: "),
     ],

@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[type[Exception], tuple[Any, ...], dict[str, Any], tuple
     "tensor name": (InvalidShapeError, ("fft", {"y": X}), {}, ("'x'",)),
     "too many dimensions": (InvalidShapeError, ("echo", {"x": np.zeros((1,) * 9)}), {}, ("9 dim", "8")),
     "object array": (InvalidShapeError, ("echo", {"x": np.array([object()])}), {}, ("object",)),
-    "no mapping": (InvalidShapeError, ("echo", X), {}, ("echo",)),
+    "no mapping": (InvalidShapeError, ("infer", X), {"model": "m"}, ("infer",)),
     "lane": (InvalidParameterError, ("fft", X), {"lane": "urgent"}, ("lane", "urgent", "realtime")),
     "timeout 0": (InvalidParameterError, ("fft", X), {"timeout": 0}, ("timeout", "0")),
     "timeout nan": (InvalidParameterError, ("fft", X), {"timeout": float("nan")}, ("timeout", "nan")),

@@ -102,8 +102,12 @@ def test_refused_naming_field_value_and_what_is_allowed(
 
 
 def test_many_inputs_need_names() -> None:
-    with pytest.raises(InvalidShapeError, match="echo"):
-        prepare.prepare(ECHO, X)
+    with pytest.raises(InvalidShapeError, match="infer"):
+        prepare.prepare(contract.operation("infer"), X)
+
+
+def test_a_bare_array_is_x_where_any_names_are_taken() -> None:
+    assert prepare.prepare(ECHO, X) == prepare.prepare(ECHO, {"x": X})
 
 
 def test_unknown_operation() -> None:

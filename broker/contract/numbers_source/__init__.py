@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numbers_source import echo, fft, filter, ifft, resample, spectral, stft, wavelet, window
+from numbers_source import echo, fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -17,6 +17,7 @@ SOURCES: dict[str, ModuleType] = {
     "fft": fft,
     "filter": filter,
     "ifft": ifft,
+    "pipeline": pipeline,
     "resample": resample,
     "spectral": spectral,
     "stft": stft,

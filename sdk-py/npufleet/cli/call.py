@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from npufleet.result import Result
     from npufleet.wire.contract import Operation, Parameter, TensorRow
 
-TYPES: Final[dict[str, Any]] = {"integer": int, "number": float, "boolean": bool, "string": str, "numbers": list[float]}
+TYPES: Final[dict[str, Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "string": str,
+    "numbers": list[float],
+    "steps": str,
+}
 
 Inputs = Annotated[
     list[str] | None,
@@ -92,6 +100,9 @@ def command_of(row: Operation) -> Callable[..., None]:
     def command(*, connection: Connection, as_json: bool, lane: str | None, timeout: float, **given: Any) -> None:
         params = {parameter.name: given[f"param_{parameter.name}"] for parameter in options}
         params = {name: value for name, value in params.items() if value not in (None, [])} | _pairs(given["params"])
+        params |= {
+            each.name: _steps(params[each.name]) for each in options if each.type == "steps" and each.name in params
+        }
         _run(row, connection, given, params, timeout=timeout, lane=lane, as_json=as_json)
 
     shared = [
@@ -134,6 +145,16 @@ def _rows_help(rows: tuple[TensorRow, ...] | None) -> str:
     if not rows:
         return "none."
     return " ".join(f"{row.shown} ({', '.join(row.dtypes)}): {row.summary}" for row in rows)
+
+
+def _steps(given: object) -> Any:
+    """Read steps as they are typed: JSON, or the path of a .json file."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(Path(given).read_bytes() if given.endswith(".json") else given)
+    except (OSError, ValueError) as error:
+        raise console.usage(f"steps are {given[:80]!r}: {error}; allowed: JSON, or a .json file") from error
 
 
 def _pairs(texts: list[str] | None) -> dict[str, Any]:

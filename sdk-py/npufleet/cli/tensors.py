@@ -105,10 +105,8 @@ def _default_dtype(operation: Operation, name: str, content: Any) -> np.dtype[An
 
 
 def _only_name(operation: Operation) -> str:
-    if operation.main_input is not None:
-        return operation.main_input.name
-    if operation.inputs is None and not operation.model:
-        return "x"
+    if operation.main_name is not None:
+        return operation.main_name
     raise ValueError("say which input it is: NAME=SOURCE")
 
 

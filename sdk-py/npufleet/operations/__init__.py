@@ -4,6 +4,7 @@
     fft       discrete Fourier transform, by SciPy
     filter    Butterworth and Chebyshev I filters, by SciPy
     ifft      the inverse of fft, by SciPy
+    pipeline  operations one after the other
     resample  another sampling rate, by SciPy
     spectral  power spectra, cross spectra and coherence, by SciPy
     stft      short-time Fourier transform, by SciPy
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import UnknownOperationError
-from npufleet.operations import echo, fft, filter, ifft, resample, spectral, stft, wavelet, window
+from npufleet.operations import echo, fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.rules.common import Params
@@ -50,6 +51,7 @@ REGISTRY: Final[dict[str, Operation]] = {
     "fft": Operation(fft.rows, fft.execute),
     "filter": Operation(filter.rows, filter.execute, example={"cutoff": 0.5}),
     "ifft": Operation(ifft.rows, ifft.execute),
+    "pipeline": Operation(pipeline.rows, pipeline.execute, example={"steps": [{"operation": "echo"}]}),
     "resample": Operation(resample.rows, resample.execute),
     "spectral": Operation(spectral.rows, spectral.execute),
     "stft": Operation(stft.rows, stft.execute),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, UnknownOperationError
+from npufleet.wire import steps
 from npufleet.wire.document import DOCUMENT
 from npufleet.wire.rules import RULES
 from npufleet.wire.rules.common import RANK_LIMIT, RESULT_LIMIT
@@ -68,6 +69,8 @@ class Parameter:
         """The accepted values in words, as error texts and the reference page say them."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.type == "steps":
+            return f"1 to {self.maximum_length} steps"
         if self.type == "boolean":
             return "true, false"
         if self.minimum is not None and self.maximum is not None:
@@ -78,6 +81,8 @@ class Parameter:
         """Return `value` in the plain Python type of the row's type, or raise `InvalidParameterError`."""
         if self.type == "numbers":
             return self._check_numbers(value)
+        if self.type == "steps":
+            return steps.check(self.name, value, self.maximum_length, operation)
         return self._check_one(self.type, value)
 
     def _check_numbers(self, value: object) -> list[float]:
@@ -153,6 +158,21 @@ class Operation:
         first, *others = self.inputs or (None,)
         return first if all(row is not None and row.optional for row in others) else None
 
+    @property
+    def main_name(self) -> str | None:
+        """The name of the tensor that a bare array is; None where tensors must come with their names."""
+        if self.main_input is not None:
+            return self.main_input.name
+        return "x" if self.inputs is None and not self.model else None
+
+    def input(self, name: str) -> TensorRow | None:
+        """Return the row of an input, None where there is none."""
+        return next((row for row in self.inputs or () if row.matches(name)), None)
+
+    def takes(self, name: str) -> bool:
+        """Return whether a tensor of this name may be an input."""
+        return self.inputs is None or self.input(name) is not None
+
     def check_params(self, params: Mapping[str, object], *, defaults: bool = True) -> dict[str, Any]:
         """Return the parameters as plain values, absent ones filled in unless `defaults` is false.
 
@@ -198,7 +218,7 @@ class Operation:
             if row.name not in tensors and not row.optional:
                 raise InvalidShapeError(f"tensor '{row.name}' is missing for {self.name}; allowed: {allowed}")
         for name, described in tensors.items():
-            found = next((row for row in self.inputs if row.matches(name)), None)
+            found = self.input(name)
             if found is None:
                 raise InvalidShapeError(f"unknown tensor '{name}' for {self.name}; allowed: {allowed}")
             found.check(name, *described)

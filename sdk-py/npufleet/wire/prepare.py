@@ -75,9 +75,9 @@ def _plan(operation: Operation, tensors: object, values: tuple[Any, ...], params
 
 
 def _only_input(operation: Operation) -> str:
-    if operation.main_input is None:
+    if operation.main_name is None:
         raise InvalidShapeError(f"tensors of {operation.name} are no mapping; allowed: names to arrays")
-    return operation.main_input.name
+    return operation.main_name
 
 
 _PLANS: dict[Any, Plan] = {}

@@ -18,6 +18,8 @@ from npufleet.errors import (
 )
 from npufleet.wire import contract, frame
 from npufleet.wire import dtype as dtypes
+from npufleet.wire.steps import PIPELINE
+from npufleet.worker import steps
 from npufleet.worker.request import Outcome
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ def _refusal(request: Request) -> FleetError | None:
 
 
 def _operation(request: Request) -> Outcome:
+    if request.endpoint.row.name == PIPELINE:
+        return steps.execute(request, _typed)
     try:
         operation = operations.REGISTRY[request.endpoint.row.name]
         return Outcome(request, frame.encode(operation.execute(request.tensors, request.params, request.stop)), CPU)

@@ -10,6 +10,8 @@ from npufleet.wire.contract import FALLBACK_REASONS, VERSION
 from npufleet.wire.subject import QUEUES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npufleet.errors import FleetError
     from npufleet.wire.contract import Operation
     from npufleet.worker.inference import Model
@@ -39,6 +41,8 @@ class Endpoint:
         self.row = row
         self.route = route
         self.model = model
+        self.find_model: Callable[[str], Model | None] = lambda _name: None
+        """What a pipeline asks for the models of its steps."""
         self.queue_group = QUEUES[route]
         self.subject = self.subject_of(row, route, prefix, name)
         # Where a subject's lane stands.

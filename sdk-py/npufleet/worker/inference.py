@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from npufleet.errors import DeviceLostError, InternalError, InvalidShapeError, UnavailableError, UnsupportedError
+from npufleet.errors import (
+    DeviceLostError,
+    InternalError,
+    InvalidShapeError,
+    UnavailableError,
+    UnknownModelError,
+    UnsupportedError,
+)
 from npufleet.wire import dtype as dtypes
 from npufleet.worker.devices import brief
 
@@ -79,6 +86,12 @@ class Model:
         self.max_batch = settings.max_batch if first is None else first
         # An NPU takes fixed shapes only: there, one compilation for each power of two.
         self._pools = _Pools(model, compiler, self.max_batch if device == "NPU" and self.batches else None)
+
+    def check_version(self, params: Mapping[str, Any]) -> None:
+        """Refuse a request for another version of the model."""
+        version = params.get("version", self.version)
+        if version != self.version:
+            raise UnknownModelError(f"model '{self.name}' version {version}; served here: {self.version}")
 
     def check(self, tensors: Mapping[str, NDArray[Any]]) -> int:
         """Return a request's rows, or raise `InvalidShapeError` naming the tensor and what is allowed."""

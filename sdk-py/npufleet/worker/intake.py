@@ -14,7 +14,6 @@ from npufleet.errors import (
     FleetError,
     InvalidParameterError,
     OverloadedError,
-    UnknownModelError,
     UnsupportedError,
 )
 from npufleet.wire import dtype as dtypes
@@ -172,9 +171,7 @@ class Intake:
                 raise UnsupportedError(f"{request.endpoint.row.name} is not done by this engine")
             request.rows = found.rows(request.tensors, request.params)
             return
-        version = request.params.get("version", model.version)
-        if version != model.version:
-            raise UnknownModelError(f"model '{model.name}' version {version}; served here: {model.version}")
+        model.check_version(request.params)
         request.rows = model.check(request.tensors)
         request.key = (id(model), prepared.signature) if model.batches else None
 

@@ -164,6 +164,7 @@ class Worker:
 
     async def _serve(self, endpoint: Endpoint) -> None:
         receive = self._intake.receive
+        endpoint.find_model = self._find_model
 
         async def take(message: Msg) -> None:
             receive(endpoint, message)
@@ -184,6 +185,12 @@ class Worker:
     async def _stop_jobs(self) -> None:
         if self._jobs is not None:
             await self._jobs.stop()
+
+    def _find_model(self, name: str) -> Model | None:
+        # Every worker serves its models on this route.
+        subject = Endpoint.subject_of(OPERATIONS["infer"], "fallback", self._options.prefix, name)
+        found = self._endpoints.get(subject)
+        return None if found is None else found[0].model
 
     async def _serve_model(self, name: str, model: Model | None) -> None:
         row = OPERATIONS["infer"]

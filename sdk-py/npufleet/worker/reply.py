@@ -191,5 +191,10 @@ def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         end = request.finished or publishing
         steps.append(step("execute", request.started, end, executed, error_kind=kind))
         kind = None
+    for done in outcome.steps:
+        told = {"npufleet.engine": ENGINE, "npufleet.operation": done.operation}
+        if done.model is not None:
+            told["npufleet.model"] = done.model
+        steps.append(step(f"execute {done.operation}", done.start, done.end, told, error_kind=done.error_kind))
     steps.append(step("reply", publishing, published, {}, error_kind=kind))
     return steps

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from npufleet.errors import FleetError
+    from npufleet.operations.pipeline import Done
     from npufleet.telemetry.worker import Caller
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.inference import Model
@@ -74,3 +75,5 @@ class Outcome:
     rows: int = 0
     members: int = 0
     links: Sequence[Caller] = ()
+    steps: Sequence[Done] = ()
+    """Those of a pipeline, as far as they were executed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from npufleet.wire.rules import fft, filter, ifft, resample, spectral, stft, wavelet, window
+from npufleet.wire.rules import fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
 
 if TYPE_CHECKING:
     from npufleet.wire.rules.common import Rule
@@ -16,6 +16,7 @@ RULES: Final[dict[str, Rule]] = {
     "fft": fft.check,
     "filter": filter.check,
     "ifft": ifft.check,
+    "pipeline": pipeline.check,
     "resample": resample.check,
     "spectral": spectral.check,
     "stft": stft.check,

@@ -9,6 +9,7 @@
 //! - [`resample`]: another sampling rate.
 //! - [`spectral`]: power spectra, cross spectra and coherence.
 //! - [`stft`]: short-time Fourier transform.
+//! - [`pipeline`]: operations one after the other.
 //! - [`wavelet`]: multilevel discrete wavelet transform and denoising.
 //! - [`window`]: window functions.
 //!
@@ -20,11 +21,14 @@ pub mod echo;
 pub mod fft;
 pub mod filter;
 pub mod ifft;
+pub mod pipeline;
 pub mod resample;
 pub mod spectral;
 pub mod stft;
 pub mod wavelet;
 pub mod window;
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
@@ -43,6 +47,32 @@ pub trait Operation: Send + Sync {
     /// # Errors
     /// Those of the operation; [`ErrorKind::Cancelled`] when the context told it to stop.
     fn execute(&self, frame: &Frame, params: &Map<String, Value>, context: &Context<'_>) -> Result<Bytes>;
+
+    /// Does the work inside a worker, which has more than operations.
+    ///
+    /// # Errors
+    /// As [`Operation::execute`].
+    fn execute_in(
+        &self,
+        _worker: &dyn Worker,
+        frame: &Frame,
+        params: &Map<String, Value>,
+        context: &Context<'_>,
+    ) -> Result<Bytes> {
+        self.execute(frame, params, context)
+    }
+}
+
+/// What a worker offers to the operations that run in it.
+pub trait Worker {
+    /// Runs a model on a checked request.
+    ///
+    /// # Errors
+    /// Those of the model; `unknown_model` when it is not served here.
+    fn infer(&self, model: &str, frame: &Frame, params: &Map<String, Value>) -> Result<Bytes>;
+
+    /// Hears of a step that was executed.
+    fn step(&self, step: &pipeline::Step<'_>, start: Instant, error: Option<&Error>);
 }
 
 /// What an operation may ask while it works.
@@ -82,6 +112,7 @@ pub fn registry() -> &'static [&'static dyn Operation] {
         &fft::Fft,
         &filter::Filter,
         &ifft::Ifft,
+        &pipeline::Pipeline,
         &resample::Resample,
         &spectral::Spectral,
         &stft::Stft,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use crate::header::shortened;
-use crate::{Dtype, Error, ErrorKind, Layout, Result, TensorInfo};
+use crate::{Dtype, Error, ErrorKind, Layout, Result, TensorInfo, steps};
 
 /// The contract as it was compiled in.
 pub const TEXT: &str = include_str!("../../../../broker/contract/contract.toml");
@@ -108,6 +108,8 @@ pub enum ParameterType {
     Boolean,
     /// A list of finite numbers; one number counts as a list of one.
     Numbers,
+    /// A list of the steps of a pipeline.
+    Steps,
 }
 
 /// A parameter that an operation accepts.
@@ -123,7 +125,7 @@ pub struct ParameterRow {
     pub minimum: Option<Number>,
     /// The greatest allowed number.
     pub maximum: Option<Number>,
-    /// The most numbers that a list may have.
+    /// The most numbers or steps that a list may have.
     pub maximum_length: Option<usize>,
     /// The allowed texts.
     pub choices: Option<Vec<String>>,
@@ -195,6 +197,30 @@ impl OperationRow {
     }
 }
 
+impl OperationRow {
+    /// The inputs that are declared; none where any are taken.
+    pub fn declared_inputs(&self) -> Option<&[TensorRow]> {
+        match &self.inputs {
+            Tensors::Declared(rows) => Some(rows),
+            Tensors::Any(_) => None,
+        }
+    }
+
+    /// The input that a single tensor stands for: the first one, where a request may come without the others.
+    pub fn main_input(&self) -> Option<&TensorRow> {
+        let (first, others) = self.declared_inputs()?.split_first()?;
+        others.iter().all(|row| row.optional).then_some(first)
+    }
+
+    /// The output that is meant where none is named: the first that is declared.
+    pub fn main_output(&self) -> Option<&TensorRow> {
+        match &self.outputs {
+            Tensors::Declared(rows) => rows.first(),
+            Tensors::Any(_) => None,
+        }
+    }
+}
+
 impl TensorRow {
     /// The name as texts show it.
     fn shown(&self) -> Cow<'_, str> {
@@ -236,9 +262,14 @@ impl TensorRow {
 
 impl ParameterRow {
     fn check(&self, value: &Value) -> Result<Value> {
-        if self.kind != ParameterType::Numbers {
-            return self.check_one(self.kind, value);
+        match self.kind {
+            ParameterType::Numbers => self.check_numbers(value),
+            ParameterType::Steps => steps::check(&self.name, value, self.maximum_length.unwrap_or(1)),
+            kind => self.check_one(kind, value),
         }
+    }
+
+    fn check_numbers(&self, value: &Value) -> Result<Value> {
         let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         let most = self.maximum_length.unwrap_or(1);
         if values.is_empty() || values.len() > most {
@@ -313,6 +344,7 @@ impl ParameterType {
             Self::String => "string",
             Self::Boolean => "boolean",
             Self::Numbers => "numbers",
+            Self::Steps => "steps",
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`frame`]: tensors and parameters as bytes (safetensors), of element types [`Dtype`].
 //! - [`job`]: how often and how long a durable job is tried.
 //! - [`contract`]: what each operation takes and accepts, read from `broker/contract/contract.toml`.
+//! - [`steps`]: what the steps of a pipeline say.
 //! - [`error`]: how a request fails ([`ErrorKind`]), and [`fallback`]: why it went to another engine.
 //!
 //! The crate does no input or output and knows nothing of the other crates.
@@ -21,6 +22,7 @@ pub mod frame;
 pub mod header;
 pub mod job;
 mod lane;
+pub mod steps;
 pub mod subject;
 
 pub use claim::Claim;

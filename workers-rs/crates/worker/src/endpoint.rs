@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +22,8 @@ use crate::statistics::Statistics;
 const BATCH_TIME: Duration = Duration::from_micros(100);
 /// Cheap requests in one batch at most.
 const BATCH_REQUESTS: u64 = 64;
+/// Where work can be done; signal operations are done on the first.
+const DEVICES: [&str; 3] = ["CPU", "GPU", "NPU"];
 /// Batch signatures remembered per endpoint.
 const SIGNATURES: usize = 4096;
 
@@ -89,6 +91,8 @@ pub(crate) struct Prepared {
     pub(crate) group: u64,
     /// Moving average of the time that one such request takes, nanoseconds; 0 until the first.
     speed: AtomicU64,
+    /// Where the latest model of a pipeline ran, as an index of [`DEVICES`].
+    ran_on: AtomicUsize,
 }
 
 impl Endpoint {
@@ -134,6 +138,20 @@ impl Endpoint {
         self.other_engine_seen
             .lock()
             .is_some_and(|seen| seen.elapsed() < moment)
+    }
+
+    /// The model that is served now; none when this is no model's endpoint.
+    ///
+    /// # Errors
+    /// `unknown_model` when the parameters ask for another version.
+    pub(crate) fn network(&self, params: &Map<String, Value>) -> Result<Option<Arc<dyn Network>>> {
+        match &*self.known.lock().engine {
+            Engine::Operation(_) => Ok(None),
+            Engine::Model { network, version, .. } => {
+                check_version(params, *version)?;
+                Ok(Some(Arc::clone(network)))
+            }
+        }
     }
 
     /// What the service protocol tells about it beyond its subject.
@@ -208,6 +226,7 @@ impl Prepared {
             rows,
             group,
             speed: AtomicU64::new(0),
+            ran_on: AtomicUsize::new(0),
         })
     }
 
@@ -242,10 +261,16 @@ impl Prepared {
             .store(if old == 0 { new } else { old - old / 8 + new / 8 }, Relaxed);
     }
 
+    /// A step ran on a device.
+    pub(crate) fn ran_on(&self, device: &str) {
+        let index = DEVICES.iter().position(|known| *known == device).unwrap_or_default();
+        self.ran_on.store(index, Relaxed);
+    }
+
     /// The device that executes, for the reply.
     pub(crate) fn device(&self) -> &str {
         match &*self.engine {
-            Engine::Operation(_) => "CPU",
+            Engine::Operation(_) => DEVICES[self.ran_on.load(Relaxed)],
             Engine::Model { network, .. } => network.device(),
         }
     }

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::endpoint::{Engine, Network};
 use crate::events::log;
 use crate::request::Request;
+use crate::steps::Here;
 use crate::telemetry::{Batch, Times};
 
 /// Starts one executor.
@@ -111,7 +112,11 @@ impl Executor<'_> {
         let frame = request.frame();
         let is_cancelled = || self.core.queue.is_cancelled(self.index, &request.reply);
         let stop = || Instant::now() >= request.deadline || is_cancelled();
-        let work = || operation.execute(&frame, &request.prepared.params, &Context { stop: &stop });
+        let here = Here {
+            core: self.core,
+            request,
+        };
+        let work = || operation.execute_in(&here, &frame, &request.prepared.params, &Context { stop: &stop });
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
     }
 

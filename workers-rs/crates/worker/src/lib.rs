@@ -7,7 +7,7 @@
 //! - `intake`: subscriptions and admission; a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
-//! - `executor`: the threads that do the work.
+//! - `executor`: the threads that do the work; `steps`: what they offer to a pipeline.
 //! - `reply`: results and errors; `handover`: what this engine cannot do goes to the other.
 //! - `models`: which models are served.
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
@@ -30,6 +30,7 @@ mod request;
 mod run;
 mod service;
 mod statistics;
+mod steps;
 mod telemetry;
 
 pub use config::Config;

@@ -5,8 +5,8 @@ use npufleet_wire::Result;
 use super::extend::{Mode, before, behind};
 use super::filters::Bank;
 use super::kernel::{analyse, synthesise};
-use super::work::{Levels, Real, sized};
-use crate::common::Pace;
+use super::work::{Levels, Real};
+use crate::common::{Pace, sized};
 
 /// The median magnitude of standard normal noise, which turns a median magnitude into a standard deviation.
 const MEDIAN_MAGNITUDE: f64 = 0.674_489_750_196_081_7;

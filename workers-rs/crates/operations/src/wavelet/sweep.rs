@@ -5,9 +5,9 @@ use npufleet_wire::Result;
 use super::filters::Bank;
 use super::line::{decompose, reconstruct, shrink};
 use super::request::{MAX_LEVELS, Method, Request};
-use super::work::{Levels, Real, Work, sized};
+use super::work::{Levels, Real, Work};
 use crate::Context;
-use crate::common::{Lines, POINTS_PER_CHECK, Pace};
+use crate::common::{Lines, POINTS_PER_CHECK, Pace, sized};
 
 /// Strided lines are done in blocks of up to this many neighbours, so that memory is read in whole cache lines.
 const BLOCK_LINES: usize = 16;

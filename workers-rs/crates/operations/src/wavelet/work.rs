@@ -5,8 +5,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use bytemuck::Pod;
 
-/// Work space of more elements than this is given back after use.
-const MAX_KEPT: usize = 1 << 20;
+use crate::common::give_back;
 
 /// A number that samples and coefficients are made of; everything is computed in its own precision.
 pub(super) trait Real:
@@ -104,17 +103,7 @@ impl<T> Work<T> {
             .into_iter()
             .chain([coarser, finer, low, high, &mut levels.magnitudes])
         {
-            if buffer.capacity() > MAX_KEPT {
-                *buffer = Vec::new();
-            }
+            give_back(buffer);
         }
     }
-}
-
-/// The first `length` elements of a buffer that grows when it must.
-pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
-    if buffer.len() < length {
-        buffer.resize(length, T::default());
-    }
-    &mut buffer[..length]
 }

@@ -76,7 +76,7 @@ impl Telemetry {
             parent_span_id: trace.parent,
             parent_span_is_remote: true,
             span_kind: stage.kind,
-            name: stage.name.into(),
+            name: stage.name,
             start_time: trace.at(stage.start),
             end_time: trace.at(stage.end),
             attributes: stage.attributes,

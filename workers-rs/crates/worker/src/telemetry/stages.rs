@@ -1,8 +1,10 @@
 //! The stages of a request as spans, siblings below the caller's span: `receive`, `payload.fetch`, `batch`, `execute`,
 //! and `reply` or `forward`.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
+use npufleet_operations::pipeline::Step;
 use opentelemetry::trace::{SpanContext, SpanKind};
 use opentelemetry::{KeyValue, Value};
 
@@ -12,7 +14,7 @@ use crate::request::Request;
 
 /// What a stage of a request did.
 pub(super) struct Stage {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) kind: SpanKind,
     pub(super) start: Instant,
     pub(super) end: Instant,
@@ -40,10 +42,10 @@ pub(crate) struct Times {
 }
 
 impl Stage {
-    fn new(name: &'static str, start: Instant, end: Instant) -> Self {
+    fn new(name: impl Into<Cow<'static, str>>, start: Instant, end: Instant) -> Self {
         let (kind, attributes, links, error) = (SpanKind::Internal, Vec::new(), Vec::new(), None);
         Self {
-            name,
+            name: name.into(),
             kind,
             start,
             end,
@@ -133,6 +135,25 @@ impl Telemetry {
         }
         execute.error = error.map(text);
         self.record(trace, execute);
+    }
+
+    /// A step of a pipeline was executed just now.
+    pub(crate) fn step(
+        &self,
+        request: &Request,
+        step: &Step<'_>,
+        start: Instant,
+        error: Option<&npufleet_wire::Error>,
+    ) {
+        let Some(trace) = &request.trace else { return };
+        let mut stage = Stage::new(format!("execute {}", step.operation), start, Instant::now())
+            .with("npufleet.engine", ENGINE)
+            .with("npufleet.operation", step.operation.to_owned());
+        if let Some(model) = step.model {
+            stage = stage.with("npufleet.model", model.to_owned());
+        }
+        stage.error = error.map(text);
+        self.record(trace, stage);
     }
 
     /// The answer was sent.
