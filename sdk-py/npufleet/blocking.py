@@ -10,23 +10,24 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from npufleet._typed import Operations
-from npufleet.blocking_jobs import BlockingJob, BlockingJobs
+from npufleet.blocking_jobs import BlockingJob, BlockingJobs, iterate
 from npufleet.call import TIMEOUT_S
 from npufleet.errors import UnavailableError
 from npufleet.fleet import AsyncFleet
-from npufleet.jobs.wish import SUBMIT_S, Wish
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
 from npufleet.wire import contract
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from npufleet.jobs.wish import Deadline
+    from npufleet.jobs.wish import Moment
     from npufleet.model_files import Progress
     from npufleet.opening import Opening
     from npufleet.result import Result
@@ -121,14 +122,16 @@ class Fleet(Operations):
         *,
         model: str | None = None,
         lane: str = contract.DEFAULT_LANE,
-        deadline: Deadline = None,
+        deadline: Moment = None,
         retries: int = RETRIES,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
+        run_at: Moment = None,
+        every: str | timedelta | None = None,
         timeout: float = SUBMIT_S,
     ) -> BlockingJob:
         """Submit a job and return when the broker has stored it; see `AsyncFleet.submit`."""
-        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key, run_at, every)
         return self._jobs.submit(operation, tensors, params, model, wish, timeout)
 
     def submit_many(
@@ -139,7 +142,7 @@ class Fleet(Operations):
         *,
         model: str | None = None,
         lane: str = contract.DEFAULT_LANE,
-        deadline: Deadline = None,
+        deadline: Moment = None,
         retries: int = RETRIES,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
@@ -148,6 +151,19 @@ class Fleet(Operations):
         """Submit a job for each element of `many`; see `AsyncFleet.submit_many`."""
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
         return self._jobs.submit_many(operation, many, params, model, wish, timeout)
+
+    def gather(
+        self, jobs: Iterable[BlockingJob], *, timeout: float = RESULT_S, return_errors: bool = False
+    ) -> list[Any]:
+        """Wait for the results of jobs and return them in order; see `AsyncFleet.gather`."""
+        waited = [job.asynchronous for job in jobs]
+        return self.run(self._fleet.gather(waited, timeout=timeout, return_errors=return_errors))
+
+    def as_completed(self, jobs: Iterable[BlockingJob], *, timeout: float = RESULT_S) -> Iterator[BlockingJob]:
+        """Give each job when it is over, well or not; see `AsyncFleet.as_completed`."""
+        known = {job.id: job for job in jobs}
+        waited = self._fleet.as_completed([job.asynchronous for job in known.values()], timeout=timeout)
+        return (known[job.id] for job in iterate(self._runner, waited))
 
     def job(self, job_id: str) -> BlockingJob:
         """Return a job by its id, whoever submitted it."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from npufleet.jobs.wish import CANCEL_S, RESULT_S, SUBMIT_S
+from npufleet.jobs.wish import CANCEL_S, LIMIT, PAGE, RESULT_S, SUBMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 
     from npufleet.fleet import AsyncFleet
+    from npufleet.jobs.dead import DeadLetter, Letters
     from npufleet.jobs.job import Job
+    from npufleet.jobs.registry import Queues, Statuses
     from npufleet.jobs.status import JobStatus
     from npufleet.jobs.wish import Wish
     from npufleet.result import Result
@@ -52,22 +55,24 @@ class BlockingJob:
         """Wait for the job's result; see `Job.result`."""
         return self._runner.run(self._job.result(timeout))
 
+    def wait(self, timeout: float = RESULT_S) -> JobStatus:
+        """Wait until the job is over and return how it ended; see `Job.wait`."""
+        return self._runner.run(self._job.wait(timeout))
+
     def status(self) -> JobStatus:
         """Return what is known about the job now."""
         return self._runner.run(self._job.status())
 
     def events(self) -> Iterator[JobStatus]:
         """Give the job's status now, and then each change until the job is over."""
-        events = self._job.events()
-        try:
-            while (event := self._runner.run(_next(events))) is not None:
-                yield event
-        finally:
-            self._runner.run(events.aclose())
+        return iterate(self._runner, self._job.events())
 
     def cancel(self, timeout: float = CANCEL_S) -> JobStatus:
         """Cancel the job wherever it is, and return what became of it; see `Job.cancel`."""
         return self._runner.run(self._job.cancel(timeout))
+
+
+Handles = list[BlockingJob]  # a method below is called list
 
 
 class BlockingJobs:
@@ -103,16 +108,70 @@ class BlockingJobs:
         model: str | None,
         wish: Wish,
         timeout: float = SUBMIT_S,
-    ) -> list[BlockingJob]:
+    ) -> Handles:
         """Submit many jobs; see `AsyncFleet.submit_many`."""
         jobs = self._runner.fleet.jobs
         made = self._runner.run(jobs.submit_many(operation, many, params, model, wish, timeout))
         return [BlockingJob(self._runner, job) for job in made]
+
+    @property
+    def dead(self) -> BlockingDeadLetters:
+        """Jobs that failed for good."""
+        return BlockingDeadLetters(self._runner)
+
+    def list(self, *, state: str | None = None, operation: str | None = None, limit: int = LIMIT) -> Statuses:
+        """Return jobs, the latest news first; see `Jobs.list`."""
+        return self._runner.run(self._runner.fleet.jobs.list(state=state, operation=operation, limit=limit))
+
+    def retry(self, job_id: str) -> BlockingJob:
+        """Submit a failed job again as a new job; see `Jobs.retry`."""
+        return self.dead.replay(job_id)
+
+    def queues(self) -> Queues:
+        """Return what each lane holds, the most urgent first."""
+        return self._runner.run(self._runner.fleet.jobs.queues())
 
     def create_streams(self) -> None:
         """Create the streams and consumers that are missing; see `Jobs.create_streams`."""
         self._runner.run(self._runner.fleet.jobs.create_streams())
 
 
-async def _next(events: Any) -> JobStatus | None:
-    return await anext(events, None)
+class BlockingDeadLetters:
+    """The dead letters of one fleet; see `npufleet.jobs.dead.DeadLetters`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def list(self, *, operation: str | None = None, limit: int = PAGE) -> Letters:
+        """Return dead letters, the oldest first."""
+        return self._runner.run(self._runner.fleet.jobs.dead.list(operation=operation, limit=limit))
+
+    def show(self, job_id: str) -> DeadLetter:
+        """Return one dead letter."""
+        return self._runner.run(self._runner.fleet.jobs.dead.show(job_id))
+
+    def replay(self, job_id: str) -> BlockingJob:
+        """Submit a dead letter's job again and remove the letter; see `DeadLetters.replay`."""
+        return BlockingJob(self._runner, self._runner.run(self._runner.fleet.jobs.dead.replay(job_id)))
+
+    def purge(self, job_id: str | None = None) -> int:
+        """Remove one dead letter, or all of them; returns how many."""
+        return self._runner.run(self._runner.fleet.jobs.dead.purge(job_id))
+
+
+def iterate(runner: Runner, items: AsyncIterator[_Value]) -> Iterator[_Value]:
+    """Give what an asynchronous generator gives, waiting for each."""
+    nothing = object()
+
+    async def following() -> _Value | object:
+        return await anext(items, nothing)
+
+    async def close() -> None:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+    try:
+        while (item := runner.run(following())) is not nothing:
+            yield cast("_Value", item)
+    finally:
+        runner.run(close())

@@ -11,7 +11,7 @@ from npufleet._typed import AsyncOperations
 from npufleet.call import TIMEOUT_S, Caller
 from npufleet.control import Control
 from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
-from npufleet.jobs.wish import SUBMIT_S, Wish
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
@@ -19,7 +19,8 @@ from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import timedelta
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from npufleet.broker.local import LocalFleet
     from npufleet.jobs.job import Job
     from npufleet.jobs.registry import Jobs
-    from npufleet.jobs.wish import Deadline
+    from npufleet.jobs.wish import Moment
     from npufleet.models import Models
     from npufleet.transport import Transport
 
@@ -171,10 +172,12 @@ class AsyncFleet(Caller, AsyncOperations):
         *,
         model: str | None = None,
         lane: str = contract.DEFAULT_LANE,
-        deadline: Deadline = None,
+        deadline: Moment = None,
         retries: int = RETRIES,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
+        run_at: Moment = None,
+        every: str | timedelta | None = None,
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
     ) -> Job:
         """Submit a job, which is done once whatever crashes; returns when the broker has stored it.
@@ -182,11 +185,12 @@ class AsyncFleet(Caller, AsyncOperations):
         The first arguments are those of `call`. `deadline` is when nobody wants the result any more: seconds from now,
         a timedelta, or a datetime with its time zone. A failing job is tried `retries` times more, each attempt for at
         most `attempt_timeout` seconds, then it becomes a dead letter. Submitting again with the same
-        `idempotency_key` gives the same job, whatever the other arguments are. Raises `OverloadedError` when the
-        broker has no room, `UnavailableError` when nothing could be sent within `timeout` seconds, and
-        `UnknownOutcomeError` when no answer came: the job may have been accepted.
+        `idempotency_key` gives the same job, whatever the other arguments are. `run_at` is when it is to be done;
+        `every` (such as `15m`) repeats it until it is cancelled, each run a job of its own.
+        Raises `OverloadedError` when the broker has no room, `UnavailableError` when nothing could be sent within
+        `timeout` seconds, and `UnknownOutcomeError` when no answer came: the job may have been accepted.
         """
-        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key, run_at, every)
         return await self.jobs.submit(operation, tensors, params, model, wish, timeout)
 
     async def submit_many(
@@ -197,7 +201,7 @@ class AsyncFleet(Caller, AsyncOperations):
         *,
         model: str | None = None,
         lane: str = contract.DEFAULT_LANE,
-        deadline: Deadline = None,
+        deadline: Moment = None,
         retries: int = RETRIES,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
@@ -209,6 +213,33 @@ class AsyncFleet(Caller, AsyncOperations):
         """
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
         return await self.jobs.submit_many(operation, many, params, model, wish, timeout)
+
+    async def gather(
+        self,
+        jobs: Iterable[Job],
+        *,
+        timeout: float = RESULT_S,  # noqa: ASYNC109
+        return_errors: bool = False,
+    ) -> list[Any]:
+        """Wait for the results of jobs and return them in order.
+
+        The first error is raised, or with `return_errors` put in its job's place. `timeout` is in seconds, for all.
+        """
+        from npufleet.jobs import together
+
+        return await together.gather(jobs, timeout, return_errors=return_errors)
+
+    async def as_completed(
+        self,
+        jobs: Iterable[Job],
+        *,
+        timeout: float = RESULT_S,  # noqa: ASYNC109
+    ) -> AsyncIterator[Job]:
+        """Give each job when it is over, well or not; its `result` is then there at once."""
+        from npufleet.jobs import together
+
+        async for job in together.as_completed(jobs, timeout):
+            yield job
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id, whoever submitted it; nothing is asked of the broker."""

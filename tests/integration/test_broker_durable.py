@@ -13,7 +13,9 @@ import pytest
 from npufleet.broker import workers
 from npufleet.errors import UnknownModelError
 from npufleet.fleet import AsyncFleet
+from npufleet.wire.contract import LANES
 from tests.support.broker_stand import RELU, Durable, durable, source_environment
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,8 +110,23 @@ async def test_jobs_with_roles(tmp_path: Path) -> None:
             await asyncio.gather(*(each.result() for each in many))
             slow = await one.submit("echo", {"x": np.zeros(1)}, {"delay": 30.0})
             assert [event.state async for event in slow.events() if event.state == "running" and await slow.cancel()]
-            failing = await one.submit("infer", {"x": np.zeros(1)}, model="nosuch", retries=0)
+            large = np.arange(100_000.0)
+            assert np.array_equal((await (await one.submit("echo", {"x": large})).result())["x"], large)
+            later = await one.submit("fft", np.arange(8.0), run_at=1.0)
+            repeated = await one.submit("fft", np.arange(8.0), every="1h")
+            assert (await repeated.cancel()).state == "cancelled"
+            assert (await later.result()).engine == "python"
+            failing = await one.submit("infer", {"x": large}, model="nosuch", retries=0)
             with pytest.raises(UnknownModelError):
                 await failing.result()
+            async with fleet(broker, "operator") as operator:
+                await until(operator.jobs.dead.list, "the dead letter")
+                assert {each.lane for each in await operator.jobs.queues()} == set(LANES)
+                again = await operator.jobs.retry(failing.id)
+                with pytest.raises(UnknownModelError):
+                    await again.result()
+                await until(operator.jobs.dead.list, "the second dead letter")
+                assert await operator.jobs.dead.purge() == 1
+                assert len(await operator.jobs.list()) >= 8
     assert [line for line in log if "ermissions" in line] == []
     assert not any(broker.errors.values())

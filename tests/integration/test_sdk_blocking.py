@@ -16,7 +16,8 @@ import pytest
 
 from npufleet import AsyncFleet, DeadlineExceededError, Fleet, UnavailableError
 from npufleet.blocking import BlockingModels
-from npufleet.blocking_jobs import BlockingJob, BlockingJobs
+from npufleet.blocking_jobs import BlockingDeadLetters, BlockingJob, BlockingJobs
+from npufleet.jobs.dead import DeadLetters
 from npufleet.jobs.job import Job
 from npufleet.jobs.registry import Jobs
 from npufleet.models import Models
@@ -148,12 +149,26 @@ def parameters(function: object) -> list[tuple[str, object, object]]:
 
 @pytest.mark.parametrize(
     ("asynchronous", "blocking_class"),
-    [(AsyncFleet, Fleet), (Models, BlockingModels), (Jobs, BlockingJobs), (Job, BlockingJob)],
-    ids=["fleet", "models", "jobs", "job"],
+    [
+        (AsyncFleet, Fleet),
+        (Models, BlockingModels),
+        (Jobs, BlockingJobs),
+        (Job, BlockingJob),
+        (DeadLetters, BlockingDeadLetters),
+    ],
+    ids=["fleet", "models", "jobs", "job", "dead"],
 )
 def test_both_have_the_same_methods(asynchronous: type, blocking_class: type) -> None:
     only = {"control", "options", "why_nobody_serves", "run", "asynchronous"}
-    only |= {"id", "lane", "model", "operation", "own", "trace_id"}  # attributes of one, properties of the other
+    only |= {
+        "id",
+        "lane",
+        "model",
+        "operation",
+        "own",
+        "scheduled",
+        "trace_id",
+    }  # attributes of one, properties of the other
     names = public(asynchronous)
     assert names - only == public(blocking_class) - only
     for name in names - only - {"connect", "local"}:

@@ -45,10 +45,12 @@ NAMES = [
 ]
 
 METHODS = [  # beside one for each operation
+    "as_completed",
     "asynchronous",
     "call",
     "close",
     "connect",
+    "gather",
     "health",
     "job",
     "jobs",

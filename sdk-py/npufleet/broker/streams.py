@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import nats.errors
-
-from npufleet.errors import UnavailableError
+from npufleet.transport import jetstream
 from npufleet.wire.contract import LANES
 from npufleet.wire.subject import PREFIX
 
@@ -24,10 +21,10 @@ RESULTS: Final = "RESULTS"
 DEAD: Final = "DEAD"
 EVENTS: Final = "EVENTS"
 SCHEDULES: Final = "SCHEDULES"
+PAYLOADS: Final = "PAYLOADS"
 GROUP: Final = "workers"
 NANOSECONDS: Final = 1_000_000_000
 _ANSWER_S: Final = 10.0
-_NOT_FOUND: Final = 404
 
 Configuration = dict[str, Any]
 
@@ -56,39 +53,22 @@ async def create(client: Client, prefix: str = PREFIX, *, ack_wait: float | None
 
     `ack_wait` (seconds) replaces the file's. Raises `UnavailableError` with the server's words.
     """
+    there = await _names(client, "STREAM.NAMES", "streams")
     for name, stream in streams(prefix).items():
-        if not await _exists(client, f"STREAM.INFO.{name}"):
-            await _request(client, f"STREAM.CREATE.{name}", stream)
+        if name not in there:
+            await jetstream.ask(client, f"STREAM.CREATE.{name}", stream, _ANSWER_S)
+    there = await _names(client, f"CONSUMER.NAMES.{JOBS}", "consumers")
     for name, consumer in consumers(prefix).items():
-        if not await _exists(client, f"CONSUMER.INFO.{JOBS}.{name}"):
+        if name not in there:
             if ack_wait is not None:
                 consumer["ack_wait"] = round(ack_wait * NANOSECONDS)
-            await _request(client, f"CONSUMER.CREATE.{JOBS}.{name}", {"stream_name": JOBS, "config": consumer})
+            body = {"stream_name": JOBS, "config": consumer}
+            await jetstream.ask(client, f"CONSUMER.CREATE.{JOBS}.{name}", body, _ANSWER_S)
 
 
-async def _exists(client: Client, question: str) -> bool:
-    answer = await _ask(client, question, b"")
-    error = answer.get("error")
-    if error is not None and error["code"] != _NOT_FOUND:
-        raise UnavailableError(f"{question}: {error['description']}")
-    return error is None
-
-
-async def _request(client: Client, order: str, body: Configuration) -> None:
-    answer = await _ask(client, order, json.dumps(body).encode())
-    if "error" in answer:
-        raise UnavailableError(f"{order}: {answer['error']['description']}")
-
-
-async def _ask(client: Client, subject: str, body: bytes) -> dict[str, Any]:
-    try:
-        message = await client.request(f"$JS.API.{subject}", body, timeout=_ANSWER_S)
-    except nats.errors.NoRespondersError as error:
-        raise UnavailableError("the broker has no JetStream, so it takes no jobs") from error
-    except (nats.errors.Error, OSError) as error:
-        raise UnavailableError(f"{subject}: {error or type(error).__name__}") from error
-    answer: dict[str, Any] = json.loads(message.data)
-    return answer
+async def _names(client: Client, question: str, key: str) -> set[str]:
+    answer = await jetstream.ask(client, question, None, _ANSWER_S)
+    return set(answer[key] or ())
 
 
 def _document() -> dict[str, Any]:

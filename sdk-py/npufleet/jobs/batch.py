@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,8 +9,9 @@ import nats.errors
 
 from npufleet.broker import streams
 from npufleet.errors import UnavailableError, UnknownOutcomeError
-from npufleet.jobs.submit import insist, store
+from npufleet.jobs.submit import insist, store, upload
 from npufleet.transport import jetstream
+from npufleet.transport.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +29,15 @@ ANSWER_S: Final = 10.0
 AT_ONCE: Final = 64
 
 
-async def store_many(control: Control, messages: Sequence[Message], seconds: float) -> None:
+async def store_many(control: Control, prefix: str, messages: Sequence[Message], seconds: float) -> None:
     """Have the broker store many jobs; raises as `store` does, at the first batch that is not stored."""
     for batch in _batches(messages):
-        await _store_batch(control, batch, seconds)
+        for message in batch:
+            await upload(control, prefix, message, seconds)
+        await _store_batch(control, prefix, batch, seconds)
 
 
-async def _store_batch(control: Control, batch: Sequence[Message], seconds: float) -> None:
+async def _store_batch(control: Control, prefix: str, batch: Sequence[Message], seconds: float) -> None:
     async def once(client: Client) -> Any:
         return await _publish(client, batch, min(ANSWER_S, seconds))
 
@@ -44,15 +46,10 @@ async def _store_batch(control: Control, batch: Sequence[Message], seconds: floa
     except jetstream.AlreadyThereError:
         # Some of them are stored already: by an earlier submission, or by a batch whose answer was lost. One by one,
         # the broker drops exactly those.
-        gate = asyncio.Semaphore(AT_ONCE)
-
         async def single(message: Message) -> None:
-            async with gate:
-                await store(control, message, seconds)
+            await store(control, prefix, message, seconds)
 
-        async with asyncio.TaskGroup() as group:
-            for message in batch:
-                group.create_task(single(message))
+        await together(single, batch, AT_ONCE)
 
 
 async def _publish(client: Client, batch: Sequence[Message], seconds: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from npufleet.jobs import status as statuses
 from npufleet.jobs.status import JobStatus
 from npufleet.jobs.wish import CANCEL_S, RESULT_S
 from npufleet.result import Result
-from npufleet.transport import jetstream
+from npufleet.transport import jetstream, payloads
 from npufleet.wire import contract, header, job
 from npufleet.wire.job import JobRequest
 
@@ -31,10 +31,11 @@ LOOK_AGAIN_S: Final = 2.0
 class Job:
     """A job that was submitted, by this process or another one; `fleet.job(job_id)` finds it again.
 
-    `own` says that this process submitted it, `trace_id` (32 hexadecimal digits) that it is traced.
+    `own` says that this process submitted it, `scheduled` that it was to be done later, `trace_id` (32 hexadecimal
+    digits) that it is traced.
     """
 
-    __slots__ = ("_control", "_prefix", "_waiting", "id", "lane", "model", "operation", "own", "trace_id")
+    __slots__ = ("_control", "_prefix", "_waiting", "id", "lane", "model", "operation", "own", "scheduled", "trace_id")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Job:
         model: str | None = None,
         lane: str | None = None,
         own: bool = False,
+        scheduled: bool = False,
         trace_id: str | None = None,
     ) -> None:
         self._control = control
@@ -57,6 +59,7 @@ class Job:
         self.model = model
         self.lane = lane
         self.own = own
+        self.scheduled = scheduled
         self.trace_id = trace_id
 
     def __repr__(self) -> str:
@@ -72,9 +75,16 @@ class Job:
         reply = _Reply(stored)
         if header.ERROR_KIND in stored.headers:
             raise _error(stored)
+        if header.PAYLOAD in stored.headers:
+            client = await self._control.client()
+            reply.payload = await payloads.get(client, self._prefix, stored.headers[header.PAYLOAD])
         result = Result(reply, self.trace_id)
         result.tensors()  # raises where it is no frame
         return result
+
+    async def wait(self, timeout: float = RESULT_S) -> JobStatus:  # noqa: ASYNC109
+        """Wait until the job is over and return how it ended; raises `DeadlineExceededError` as `result` does."""
+        return statuses.of_result(self.id, await self._waiting.wait(self.id, timeout, own=self.own))
 
     async def status(self) -> JobStatus:
         """Return what is known about the job now.
@@ -89,7 +99,8 @@ class Job:
         event = await jetstream.last(client, streams.EVENTS, subject, ANSWER_S)
         if event is not None:
             return statuses.of_event(self.id, event.data)
-        return JobStatus(self.id, "queued", operation=self.operation, model=self.model, lane=self.lane)
+        state = "scheduled" if self.scheduled else "queued"
+        return JobStatus(self.id, state, operation=self.operation, model=self.model, lane=self.lane)
 
     async def events(self) -> AsyncGenerator[JobStatus, None]:
         """Give the job's status now, and then each change until the job is over."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from npufleet.broker import streams
-from npufleet.jobs import batch, submit
+from npufleet.jobs import batch, listing, submit
+from npufleet.jobs.dead import DeadLetters
 from npufleet.jobs.job import Job
+from npufleet.jobs.listing import QueueStatus
+from npufleet.jobs.status import JobStatus
 from npufleet.jobs.waiting import Waiting
-from npufleet.jobs.wish import SUBMIT_S
+from npufleet.jobs.wish import LIMIT, SUBMIT_S
 from npufleet.wire import header
 
 if TYPE_CHECKING:
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from npufleet.jobs.submit import Message
     from npufleet.jobs.wish import Wish
 
+Statuses = list[JobStatus]  # a method below is called list
+Queues = list[QueueStatus]
+Handles = list[Job]
+
 
 class Jobs:
     """The jobs of one fleet."""
@@ -26,10 +33,32 @@ class Jobs:
         self._control = control
         self._prefix = prefix
         self._waiting = Waiting(control, prefix)
+        self._dead = DeadLetters(control, prefix, self._waiting.inbox, self._job)
+
+    @property
+    def dead(self) -> DeadLetters:
+        """Jobs that failed for good."""
+        return self._dead
 
     def get(self, job_id: str) -> Job:
         """Return a job by its id, whoever submitted it; nothing is asked of the broker."""
         return Job(self._control, self._waiting, self._prefix, job_id)
+
+    async def list(self, *, state: str | None = None, operation: str | None = None, limit: int = LIMIT) -> Statuses:
+        """Return jobs, the latest news first, of a state or an operation if one is given.
+
+        Looked at are the newest `limit` messages of each stream, so a job that has been silent for long may be missing.
+        """
+        client = await self._control.client()
+        return await listing.newest(client, self._prefix, state=state, operation=operation, limit=limit)
+
+    async def retry(self, job_id: str) -> Job:
+        """Submit a failed job again as a new job; see `DeadLetters.replay`."""
+        return await self._dead.replay(job_id)
+
+    async def queues(self) -> Queues:
+        """Return what each lane holds, the most urgent first."""
+        return await listing.queues(await self._control.client(), self._prefix)
 
     async def create_streams(self) -> None:
         """Create the streams and consumers that are missing; what is there is left alone. For the operator of a broker.
@@ -51,7 +80,7 @@ class Jobs:
         # What is wrong with the arguments is said before a broker is looked for.
         message = submit.build(operation, tensors, params, model, wish, prefix=self._prefix, notify="")
         message.headers[header.NOTIFY] = await self._waiting.inbox()
-        await submit.store(self._control, message, timeout)
+        await submit.store(self._control, self._prefix, message, timeout)
         return self._job(message)
 
     async def submit_many(
@@ -62,7 +91,7 @@ class Jobs:
         model: str | None,
         wish: Wish,
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
-    ) -> list[Job]:
+    ) -> Handles:
         """Submit many jobs; see `AsyncFleet.submit_many`."""
         inbox = await self._waiting.inbox()
         messages = []
@@ -71,7 +100,7 @@ class Jobs:
             if wish.idempotency_key is not None:
                 own = wish._replace(idempotency_key=f"{wish.idempotency_key}/{number}")
             messages.append(submit.build(operation, tensors, params, model, own, prefix=self._prefix, notify=inbox))
-        await batch.store_many(self._control, messages, timeout)
+        await batch.store_many(self._control, self._prefix, messages, timeout)
         return [self._job(message) for message in messages]
 
     def _job(self, message: Message) -> Job:
@@ -85,5 +114,6 @@ class Jobs:
             model=request.model,
             lane=request.lane,
             own=True,
+            scheduled=message.stream == streams.SCHEDULES,
             trace_id=message.trace_id,
         )

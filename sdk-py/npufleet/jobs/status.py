@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import CallCancelledError
@@ -93,6 +94,18 @@ def of_event(job_id: str, body: bytes) -> JobStatus:
         error_kind=error.get("kind"),
         message=error.get("message"),
     )
+
+
+def merged(known: JobStatus, said: JobStatus) -> JobStatus:
+    """Return what an event says of a job, with what only its message knows."""
+    return replace(said, operation=known.operation, model=known.model, lane=known.lane, submitted=known.submitted)
+
+
+def microseconds(moment: str) -> int:
+    """Read the server's time (RFC 3339 with nanoseconds) as unix microseconds."""
+    whole, _, fraction = moment.removesuffix("Z").partition(".")
+    seconds = datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp()
+    return int(seconds) * 1_000_000 + int(f"{fraction:0<6.6}" or 0)
 
 
 def _seconds(microseconds: str | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from npufleet.broker import streams
@@ -16,8 +15,9 @@ from npufleet.errors import (
     UnavailableError,
     UnknownOutcomeError,
 )
+from npufleet.jobs import schedule
 from npufleet.telemetry.spans import start_call
-from npufleet.transport import jetstream
+from npufleet.transport import jetstream, payloads
 from npufleet.wire import contract, header, job
 from npufleet.wire.job import JobRequest
 from npufleet.wire.prepare import prepare
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from npufleet.control import Control
-    from npufleet.jobs.wish import Deadline, Wish
+    from npufleet.jobs.wish import Wish
 
 ANSWER_S: Final = 2.0
 ABSENT_S: Final = 1.0
@@ -40,13 +40,15 @@ LONGEST_PAUSE_S: Final = 1.0
 
 
 class Message(NamedTuple):
-    """A job as it is sent."""
+    """A job as it is sent; a frame that is too large for the message is `payload`, and goes ahead of it."""
 
     request: JobRequest
     subject: str
     headers: dict[str, str]
     frame: bytes
     trace_id: str | None
+    payload: bytes | None = None
+    stream: str = streams.JOBS
 
 
 def build(
@@ -65,7 +67,12 @@ def build(
     if not 0.001 <= wish.attempt_timeout <= 7 * 86400:
         raise InvalidParameterError(f"attempt_timeout is {wish.attempt_timeout}; allowed: 0.001 to 604800 s")
     frame = prepare(row, tensors, params)
-    if len(frame) > job.INLINE_BYTES:
+    when = schedule.schedule(wish.run_at, wish.every)
+    deadline = schedule.moment("deadline", wish.deadline)
+    if deadline is not None and wish.every is not None:
+        raise InvalidParameterError("deadline and every are both given; allowed: one of them")
+    if wish.every is not None and len(frame) > job.INLINE_BYTES:
+        # Its payload would have to outlive every run.
         raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
     key = wish.idempotency_key
     request = JobRequest(
@@ -74,34 +81,71 @@ def build(
         model=model,
         lane=wish.lane,
         submitted=job.now_us(),
-        deadline=_deadline(wish.deadline),
+        deadline=None if deadline is None else int(deadline * 1e6),
         retries=job.check_retries(wish.retries),
         attempt_timeout=wish.attempt_timeout,
         idempotency_key=key,
         notify=notify,
     )
-    subject = request.subject(prefix)
-    span = start_call(operation, subject, wish.lane, "submit")
-    headers = request.headers() | {header.MESSAGE_ID: request.job_id, jetstream.EXPECTED_STREAM: streams.JOBS}
+    return message_of(request, frame, prefix=prefix, when=when)
+
+
+def message_of(request: JobRequest, frame: bytes, *, prefix: str, when: str | None = None) -> Message:
+    """Return the message of a job that has been checked; `when` is the broker's word for a schedule."""
+    subject, stream = request.subject(prefix), streams.JOBS
+    timed: dict[str, str] = {}
+    if when is not None:
+        timed = {
+            schedule.HEADER: when,
+            schedule.TARGET: request.subject(prefix, "due"),
+            schedule.TTL[0]: schedule.TTL[1],
+        }
+        subject, stream = job.schedule_subject(request.job_id, prefix), streams.SCHEDULES
+    span = start_call(request.operation, subject, request.lane, "submit")
+    headers = request.headers() | timed | {jetstream.EXPECTED_STREAM: stream}
+    if when is None:
+        headers[header.MESSAGE_ID] = request.job_id
     if span is not None:
         headers |= span.headers
         span.end()
-    return Message(request, subject, headers, frame, None if span is None else span.trace_id)
+    trace_id = None if span is None else span.trace_id
+    if len(frame) <= job.INLINE_BYTES:
+        return Message(request, subject, headers, frame, trace_id, None, stream)
+    headers[header.PAYLOAD] = str(payloads.reference(f"{request.job_id}.{payloads.INPUT}", frame))
+    return Message(request, subject, headers, b"", trace_id, frame, stream)
 
 
-async def store(control: Control, message: Message, seconds: float) -> None:
+async def store(control: Control, prefix: str, message: Message, seconds: float) -> None:
     """Have the broker store one job, trying again while it is not known; returns when the broker has it.
 
     Raises `OverloadedError` when the stream is full, `UnavailableError` when nothing could be sent, and
     `UnknownOutcomeError` when something was sent and no answer came in `seconds`.
     """
+    await upload(control, prefix, message, seconds)
 
     async def once(client: Client) -> Any:
         return await jetstream.publish(
-            client, streams.JOBS, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
+            client, message.stream, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
         )
 
     await insist(control, once, message.request.job_id, seconds)
+
+
+async def upload(control: Control, prefix: str, message: Message, seconds: float) -> None:
+    """Store a frame that is too large for its message, before that; raises as `store` does."""
+    data = message.payload
+    if data is None:
+        return
+    path = f"{message.request.job_id}.{payloads.INPUT}"
+
+    async def once(client: Client) -> Any:
+        return await payloads.put(client, prefix, path, data)
+
+    try:
+        await insist(control, once, message.request.job_id, seconds)
+    except UnknownOutcomeError as error:
+        # Without its message, a payload is no job.
+        raise UnavailableError(f"the payload could not be stored: {error}") from error
 
 
 async def insist(control: Control, once: Callable[[Client], Awaitable[Any]], job_id: str | None, seconds: float) -> Any:
@@ -137,17 +181,3 @@ async def insist(control: Control, once: Callable[[Client], Awaitable[Any]], job
             raise last
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)
-
-
-def _deadline(given: Deadline) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, datetime):
-        if given.tzinfo is None:
-            raise InvalidParameterError(f"deadline is {given}; allowed: a moment with its time zone")
-        moment = given.timestamp()
-    else:
-        moment = time.time() + (given.total_seconds() if isinstance(given, timedelta) else given)
-    if not time.time() < moment < time.time() + 10 * 366 * 86400:
-        raise InvalidParameterError(f"deadline is {given}; allowed: from now on, at most ten years")
-    return int(moment * 1e6)

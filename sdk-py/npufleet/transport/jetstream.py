@@ -5,6 +5,7 @@ nats-py's own context hides the server's error codes behind texts and knows neit
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ FULL: Final = frozenset({STORE_FAILED, 10002, 10023, 10047})
 
 EXPECTED_STREAM: Final = "Nats-Expected-Stream"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
+NO_RESPONDERS: Final = "503"
 GONE: Final = frozenset({"404", "408"})
 
 
@@ -94,6 +96,49 @@ async def last(client: Client, stream: str, subject: str, seconds: float) -> Sto
     except (nats.errors.Error, OSError) as error:
         raise UnavailableError(f"no answer from the stream {stream}: {error or type(error).__name__}") from error
     return stored(message)
+
+
+async def scan(client: Client, stream: str, question: Mapping[str, Any], seconds: float) -> list[Stored]:
+    """Return what a direct get for many messages finds (`batch`, `next_by_subj`, `multi_last`), none included.
+
+    Raises `UnavailableError` when the stream does not answer.
+    """
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await client.subscribe(client.new_inbox(), cb=arrived.put)
+    found: list[Stored] = []
+    try:
+        body = json.dumps(question).encode()
+        await client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=subscription.subject)
+        while True:
+            message = await asyncio.wait_for(arrived.get(), seconds)
+            status = (message.headers or {}).get("Status")
+            if status == NO_RESPONDERS:
+                raise UnavailableError(f"the broker has no stream {stream}; `npufleet queues create` makes it")
+            if status is not None:
+                return found
+            one = stored(message)
+            if one is not None:
+                found.append(one)
+    except (nats.errors.Error, OSError) as error:
+        raise UnavailableError(f"no answer from the stream {stream}: {error or type(error).__name__}") from error
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
+
+
+async def ask(client: Client, question: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
+    """Return the answer of JetStream's API; raises `UnavailableError` with its words when it is an error."""
+    try:
+        request = b"" if body is None else json.dumps(body).encode()
+        message = await client.request(f"$JS.API.{question}", request, timeout=seconds)
+    except nats.errors.NoRespondersError as error:
+        raise UnavailableError("the broker has no JetStream, so it takes no jobs") from error
+    except (nats.errors.Error, OSError) as error:
+        raise UnavailableError(f"{question}: {error or type(error).__name__}") from error
+    answer: dict[str, Any] = json.loads(message.data)
+    if "error" in answer:
+        raise UnavailableError(f"{question}: {answer['error']['description']}")
+    return answer
 
 
 def stored(message: Msg) -> Stored | None:

@@ -48,7 +48,7 @@ class JobRequest:
     """What a job's message says beyond its frame.
 
     `submitted` and `deadline` (None: no deadline) are unix microseconds, `attempt_timeout` is seconds, `made` counts
-    the attempts before a hand-over.
+    the attempts before a hand-over, `series` is the repeated job whose run it is.
     """
 
     job_id: str
@@ -65,6 +65,7 @@ class JobRequest:
     retry_of: str | None = None
     fallback_reason: str | None = None
     payload: str | None = None
+    series: str | None = None
 
     @property
     def name(self) -> str:
@@ -102,8 +103,10 @@ class JobRequest:
         """
         lane, operation, model = split(subject, prefix)
         job_id = check_id(headers.get(header.JOB_ID, ""))
+        series = None
         if headers.get(SCHEDULE_NEXT, "purge") != "purge":
             # One of many: each run of a repeated job is a job of its own.
+            series = job_id
             job_id = check_id(f"{job_id}-{sequence}")
         deadline = headers.get(header.DEADLINE)
         timeout = headers.get(header.ATTEMPT_TIMEOUT)
@@ -124,6 +127,7 @@ class JobRequest:
             retry_of=headers.get(header.RETRY_OF),
             fallback_reason=headers.get(header.FALLBACK_REASON),
             payload=headers.get(header.PAYLOAD),
+            series=series,
         )
 
 

@@ -10,7 +10,6 @@ from npufleet.errors import (
     DeadlineExceededError,
     FleetError,
     InternalError,
-    PayloadTooLargeError,
     UnavailableError,
 )
 from npufleet.wire import header, job
@@ -84,7 +83,10 @@ class Attempt:
         job_id = self._request.job_id
         result = await self._outcomes.result(job_id)
         if result is None:
-            if not await self._outcomes.cancel_asked(job_id):
+            series = self._request.series
+            if series is not None and await self._outcomes.cancel_asked(series):
+                await self._outcomes.end_schedule(series)
+            elif not await self._outcomes.cancel_asked(job_id):
                 return False
             await self._cancel()
             return True
@@ -92,7 +94,9 @@ class Attempt:
             # Whoever wrote that may have died before it wrote the dead letter.
             said = (header.ERROR, header.ERROR_CODE, header.ERROR_KIND, header.ENGINE, header.ATTEMPT, header.WORKER)
             await self._bury({name: result.headers[name] for name in said if name in result.headers})
-        await self._delivery.acknowledge()
+            await self._delivery.acknowledge()
+        else:
+            await self._over()
         return True
 
     async def _refused(self) -> bool:
@@ -115,7 +119,8 @@ class Attempt:
             raise UnavailableError("the worker stops")
         endpoint = services.endpoint(request.operation, request.model)
         delivery = self._delivery
-        taken = services.intake.take_job(endpoint, request.lane, deadline, delivery.headers, delivery.message.data)
+        frame = delivery.message.data if request.payload is None else await self._outcomes.fetch(request.payload)
+        taken = services.intake.take_job(endpoint, request.lane, deadline, delivery.headers, frame)
         taken.fallback_reason = request.fallback_reason
         delivery.request = taken
         assert taken.done is not None  # noqa: S101 - made by take_job
@@ -123,14 +128,10 @@ class Attempt:
 
     async def _succeeded(self, outcome: Outcome) -> None:
         published = time.perf_counter_ns()
-        size = len(outcome.frame)
-        if size > job.INLINE_BYTES:
-            await self._fail(PayloadTooLargeError.of(size, job.INLINE_BYTES))
-            return
         request = self._request
-        if await self._outcomes.commit(request, self._number, success(outcome), outcome.frame):
+        if await self._outcomes.commit_frame(request, self._number, success(outcome), outcome.frame):
             await self._outcomes.event(request.job_id, "succeeded", self._number)
-        await self._delivery.acknowledge()
+        await self._over()
         caller = outcome.request.caller
         if caller is not None:
             self._services.tracing.write(caller, steps(outcome, published, time.perf_counter_ns()))
@@ -181,4 +182,9 @@ class Attempt:
             self._request, self._number, failure(CallCancelledError("cancelled on request"))
         ):
             await self._outcomes.event(self._request.job_id, "cancelled", self._number)
+        await self._over()
+
+    async def _over(self) -> None:
+        """Take the job off the stream, and with it the frame that was too large for its message."""
         await self._delivery.acknowledge()
+        await self._outcomes.remove(self._request.payload)

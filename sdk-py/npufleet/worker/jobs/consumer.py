@@ -136,6 +136,7 @@ class Jobs:
         except FleetError as error:
             _log.warning("cancellation of nothing: %s", error)
             return
+        await self._services.outcomes.end_schedule(request.job_id)
         said = failure(CallCancelledError("cancelled on request"))
         if await self._services.outcomes.commit(request, 0, said):
             await self._services.outcomes.event(request.job_id, "cancelled", 0)

@@ -6,18 +6,18 @@ import asyncio
 import json
 import logging
 import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import nats.errors
 
 from npufleet.broker import streams
 from npufleet.errors import FleetError
-from npufleet.transport import jetstream
+from npufleet.transport import jetstream, payloads
 from npufleet.wire import header, job
 from npufleet.worker.reply import ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from nats.aio.client import Client
 
@@ -28,6 +28,8 @@ LONGEST_WAIT_S: Final = 2.0
 HISTORY_LIMIT: Final = 64
 _ONCE: Final = {jetstream.EXPECTED_LAST: "0"}
 _NOT_REPEATED: Final = ("Nats-", header.HISTORY)
+
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,43 @@ class Outcomes:
             await self._tell(request.notify, request.job_id.encode())
         return committed
 
+    async def end_schedule(self, job_id: str) -> None:
+        """Have the broker forget a job for later, or that it is repeated; there may be none."""
+        question = f"STREAM.PURGE.{streams.SCHEDULES}"
+        try:
+            body = {"filter": job.schedule_subject(job_id, self._prefix)}
+            await jetstream.ask(self._client, question, body, ANSWER_S)
+        except FleetError as error:
+            _log.warning("the schedule of job %s goes on: %s", job_id, error)
+
+    async def fetch(self, payload: str) -> bytes:
+        """Return a frame that was too large for its message."""
+        return await payloads.get(self._client, self._prefix, payload)
+
+    async def commit_frame(self, request: JobRequest, attempt: int, headers: Mapping[str, str], frame: bytes) -> bool:
+        """Write a job's result, a large frame ahead of its message; false when it had a result."""
+        if len(frame) <= job.INLINE_BYTES:
+            return await self.commit(request, attempt, headers, frame)
+        path = f"{request.job_id}.out.{attempt}"
+
+        async def put() -> payloads.Reference:
+            return await payloads.put(self._client, self._prefix, path, frame, ttl=payloads.RESULT_TTL)
+
+        stored = str(await self._insist(path, put))
+        if await self.commit(request, attempt, {**headers, header.PAYLOAD: stored}):
+            return True
+        await self.remove(stored)
+        return False
+
+    async def remove(self, payload: str | None) -> None:
+        """Remove a frame that is needed no more; what cannot be removed now goes with its age."""
+        if payload is None:
+            return
+        try:
+            await payloads.remove(self._client, self._prefix, payload)
+        except FleetError as error:
+            _log.warning("%s", error)
+
     async def bury(
         self, request: JobRequest, payload: bytes, original: Mapping[str, str], failure: Mapping[str, str]
     ) -> None:
@@ -92,18 +131,26 @@ class Outcomes:
             _log.debug("nobody could be told on %s: %s", subject, error or repr(error))
 
     async def _write(self, stream: str, subject: str, payload: bytes, headers: Mapping[str, str]) -> bool:
+        async def publish() -> object:
+            return await jetstream.publish(self._client, stream, subject, payload, headers, ANSWER_S)
+
+        try:
+            await self._insist(subject, publish)
+        except jetstream.AlreadyThereError:
+            return False
+        return True
+
+    @staticmethod
+    async def _insist(what: str, write: Callable[[], Awaitable[Value]]) -> Value:
+        """Write something until it is written."""
         pause = 0.1
         while True:
             try:
-                await jetstream.publish(self._client, stream, subject, payload, headers, ANSWER_S)
-            except jetstream.AlreadyThereError:
-                return False
+                return await write()
             except FleetError as error:
-                _log.warning("%s is not written yet: %s", subject, error)
+                _log.warning("%s is not written yet: %s", what, error)
                 await asyncio.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311 - spreads retries, hides nothing
                 pause = min(pause * 2, LONGEST_WAIT_S)
-            else:
-                return True
 
     async def _history(self, job_id: str) -> list[Any]:
         """Return the events of a job so far, the oldest first."""

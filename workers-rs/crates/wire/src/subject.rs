@@ -157,6 +157,11 @@ pub fn schedule(prefix: &str, job_id: &str) -> String {
     format!("{prefix}.v1.schedule.{job_id}")
 }
 
+/// Where one piece of a frame lies that is too large for a message; `piece` may be `*`, for all of them.
+pub fn payload(prefix: &str, path: &str, piece: &str) -> String {
+    format!("{prefix}.v1.payload.{path}.{piece}")
+}
+
 fn work(prefix: &str, route: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
     let tokens = operation_tokens(operation, model);
     format!("{prefix}.v1.{route}.{}.{tokens}", lane.as_str())

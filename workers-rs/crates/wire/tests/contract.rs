@@ -167,6 +167,7 @@ fn subjects() {
         ("event", subject::event(prefix, "j")),
         ("handover", subject::handover(prefix, lane, operation, model)),
         ("dead", subject::dead(prefix, operation, "j")),
+        ("payload", subject::payload(prefix, "j.in", "7")),
         ("schedule", subject::schedule(prefix, "j")),
         ("due", subject::due(prefix, lane, operation, model)),
         ("cancel", subject::cancel(prefix, "c.1")),
@@ -185,6 +186,8 @@ fn subjects() {
             ("[.{model}]", ".m"),
             ("{job_id}", "j"),
             ("{id}", "c.1"),
+            ("{path}", "j.in"),
+            ("{piece}", "7"),
             ("{worker}", "w"),
         ];
         let expected = values
