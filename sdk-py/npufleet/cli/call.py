@@ -99,7 +99,7 @@ def command_of(row: Operation) -> Callable[..., None]:
 
     def command(*, connection: Connection, as_json: bool, lane: str | None, timeout: float, **given: Any) -> None:
         params = {parameter.name: given[f"param_{parameter.name}"] for parameter in options}
-        params = {name: value for name, value in params.items() if value not in (None, [])} | _pairs(given["params"])
+        params = {name: value for name, value in params.items() if value not in (None, [])} | pairs(given["params"])
         params |= {
             each.name: _steps(params[each.name]) for each in options if each.type == "steps" and each.name in params
         }
@@ -157,7 +157,8 @@ def _steps(given: object) -> Any:
         raise console.usage(f"steps are {given[:80]!r}: {error}; allowed: JSON, or a .json file") from error
 
 
-def _pairs(texts: list[str] | None) -> dict[str, Any]:
+def pairs(texts: list[str] | None) -> dict[str, Any]:
+    """Read `NAME=VALUE` options; a value is JSON, or a text where it is none."""
     pairs: dict[str, Any] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -195,12 +196,13 @@ def _run(
         result = console.run(work(), as_json=as_json)
     written = tensors.write_outputs(dict(result), given["outputs"] or ())
     if as_json:
-        console.document(_document(row, result, written))
+        console.document(document(row.name, result, written))
     elif "-" not in written.values():
-        _print(result, written)
+        show(result, written)
 
 
-def _document(row: Operation, result: Result, written: dict[str, str]) -> dict[str, Any]:
+def document(operation: str, result: Result, written: dict[str, str]) -> dict[str, Any]:
+    """Return a result as one JSON document; arrays that were written to files are named by those."""
     from npufleet.cli import tensors
 
     outputs = {}
@@ -210,7 +212,7 @@ def _document(row: Operation, result: Result, written: dict[str, str]) -> dict[s
         outputs[name] = described | content
     return {
         "ok": True,
-        "operation": row.name,
+        "operation": operation,
         "outputs": outputs,
         "params": dict(result.params),
         "engine": result.engine,
@@ -229,7 +231,8 @@ def _timing(result: Result) -> dict[str, int] | None:
     return {stage: getattr(timing, stage) for stage in ("queued", "fetching", "batching", "executing")}
 
 
-def _print(result: Result, written: dict[str, str]) -> None:
+def show(result: Result, written: dict[str, str]) -> None:
+    """Print a result for people."""
     import numpy as np
 
     for name, array in result.items():
