@@ -6,7 +6,7 @@ CARGO := $(shell command -v cargo 2>/dev/null)
 RUST := cd workers-rs &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-pure test-slow check lint-rust lint-python deny contract format bench docs clean
+.PHONY: help setup demo test test-rust test-python test-pure test-slow chaos check lint-rust lint-python deny contract format bench docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ test-pure: setup
 
 test-slow: setup ## the tests that take long or build tools first (Jaeger, the nats CLI)
 	@$(BIN)/python -m pytest -m slow --timeout 3600
+
+chaos: setup ## the long fault campaign: 300 faults; CHAOS_SEED=n draws others
+	@NPUFLEET_CHAOS_FAULTS=$${CHAOS_FAULTS:-300} NPUFLEET_CHAOS_SEED=$${CHAOS_SEED:-$$RANDOM} $(BIN)/python -m pytest -s tests/chaos
 
 check: setup lint-python lint-rust deny ## every lint and type check
 

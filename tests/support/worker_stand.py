@@ -20,7 +20,7 @@ from npufleet.wire import frame
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from nats.aio.msg import Msg
 
@@ -65,8 +65,15 @@ class Broker:
 class WorkerProcess:
     """`python -m npufleet.worker --json`; its events can be waited for, its log is shown when a wait fails."""
 
-    def __init__(self, url: str, *options: str, engine: str = "python", **environment: str) -> None:
-        command = [sys.executable, "-m", "npufleet.worker", "--engine", engine, "--json", "--url", url, *options]
+    def __init__(
+        self,
+        url: str,
+        *options: str,
+        engine: str = "python",
+        program: Sequence[str] = ("-m", "npufleet.worker"),
+        **environment: str,
+    ) -> None:
+        command = [sys.executable, *program, "--engine", engine, "--json", "--url", url, *options]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NPUFLEET_"))}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(

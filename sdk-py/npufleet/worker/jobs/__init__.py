@@ -4,7 +4,9 @@
     places      which lane gets a free place: in proportion to the weights of those that have work
     pull        asks the consumers for as many jobs as there are places
     outcome     what is written when a job is over: result, dead letter, events
-    consumer    the life of a delivery, and of all of them when the worker drains
+    attempt     what is done with one delivery
+    failpoint   where fault tests let a worker die
+    consumer    all deliveries: begun, kept alive, drained
 
 Everything runs on the event loop, which never computes; the executors are those of the calls.
 """

@@ -14,6 +14,7 @@ from npufleet.errors import (
 )
 from npufleet.wire import header, job
 from npufleet.wire.job import JobRequest
+from npufleet.worker.jobs.failpoint import passing
 from npufleet.worker.reply import failure, steps, success
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Attempt:
     async def run(self) -> None:
         """Do the job, or settle it in another way; returns when the broker has been told."""
         delivery = self._delivery
+        passing("fetched")
         try:
             self._request = JobRequest.parse(
                 delivery.message.subject, delivery.headers, delivery.sequence, self._services.prefix
@@ -66,6 +68,7 @@ class Attempt:
         delivery.job_id = self._request.job_id
         if await self._settled() or await self._refused():
             return
+        passing("looked")
         await self._outcomes.event(self._request.job_id, "running", self._number)
         started = time.time()
         try:
@@ -124,10 +127,12 @@ class Attempt:
         taken.fallback_reason = request.fallback_reason
         delivery.request = taken
         assert taken.done is not None  # noqa: S101 - made by take_job
+        passing("executing")
         return await taken.done
 
     async def _succeeded(self, outcome: Outcome) -> None:
         published = time.perf_counter_ns()
+        passing("executed")
         request = self._request
         if await self._outcomes.commit_frame(request, self._number, success(outcome), outcome.frame):
             await self._outcomes.event(request.job_id, "succeeded", self._number)
@@ -186,5 +191,7 @@ class Attempt:
 
     async def _over(self) -> None:
         """Take the job off the stream, and with it the frame that was too large for its message."""
+        passing("committed")
         await self._delivery.acknowledge()
+        passing("acknowledged")
         await self._outcomes.remove(self._request.payload)

@@ -1,0 +1,248 @@
+"""A fault campaign in Jepsen's shape: a ledger of what was accepted, faults from a seed, healing, and a checker.
+
+A job is *lost* when it was accepted and has neither result nor dead letter at the end, *duplicated* when its result
+is not the one that was seen first, *stuck* when it is still in the stream after everything has been healed, and
+*recovered* when its submission had an unknown outcome and it was done all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from npufleet import FleetError, UnknownOutcomeError
+from npufleet.transport.jetstream import last
+from npufleet.wire import frame
+from npufleet.wire.job import result_subject
+from npufleet.worker.jobs.failpoint import PLACES, VARIABLE
+from tests.support.jobs_stand import ACK_WAIT, connected, jobs_broker, messages, state
+from tests.support.worker_stand import PATIENCE, WorkerProcess, client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from npufleet import AsyncFleet, Job
+    from npufleet.transport.connection import Client
+    from tests.support.worker_stand import Broker
+
+HEALING_S = 60.0
+PAUSE_S = 0.02
+RETRIES = 100
+"""Kills cost attempts, and none of these jobs is to fail."""
+
+
+@dataclass
+class Ledger:
+    """What the publisher knows: jobs by tag, and the first result that was seen of each."""
+
+    accepted: dict[int, Job] = field(default_factory=dict)
+    unknown: dict[int, str] = field(default_factory=dict)
+    refused: int = 0
+    seen: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Verdict:
+    """What the checker found."""
+
+    accepted: int = 0
+    lost: list[int] = field(default_factory=list)
+    duplicated: list[int] = field(default_factory=list)
+    wrong: list[int] = field(default_factory=list)
+    stuck: int = 0
+    recovered: int = 0
+    refused: int = 0
+    deaths: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.duplicated or self.wrong or self.stuck)
+
+
+class Workers:
+    """So many Python workers, started again when they are gone; `script` makes other workers out of them."""
+
+    def __init__(self, broker: Broker, count: int, draw: random.Random, start: Callable[..., WorkerProcess]) -> None:
+        self._broker = broker
+        self._draw = draw
+        self._start = start
+        self._stopped = False
+        self.processes: list[WorkerProcess] = [self._fresh() for _ in range(count)]
+        self.deaths = 0
+
+    def _fresh(self, fail_point: str = "") -> WorkerProcess:
+        return self._start(self._broker.url, "--executors", "2", **({VARIABLE: fail_point} if fail_point else {}))
+
+    def alive(self) -> list[WorkerProcess]:
+        return [process for process in self.processes if process.process.poll() is None]
+
+    def replace_dead(self, *, fail: bool) -> None:
+        for index, process in enumerate(self.processes):
+            if process.process.poll() is not None:
+                with process:
+                    pass
+                place = f"{self._draw.choice(PLACES)}:{self._draw.randint(1, 12)}" if fail else ""
+                self.processes[index] = self._fresh(place)
+                self.deaths += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            # One that is stopped could not be killed by what follows it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.process.pid, signal.SIGCONT)
+            with process:
+                pass
+
+
+class Campaign:
+    """One run: `faults` faults of a seed."""
+
+    def __init__(self, seed: int, faults: int, kinds: tuple[str, ...], workers: int = 2) -> None:
+        self.draw = random.Random(seed)
+        self.faults = faults
+        self.kinds = kinds
+        self.count = workers
+        self.ledger = Ledger()
+        self.done: list[str] = []
+
+    async def run(self, start: Callable[..., WorkerProcess] = WorkerProcess) -> Verdict:
+        """Submit, break, heal, check."""
+        stand = jobs_broker()
+        running = await asyncio.to_thread(stand.__enter__)
+        try:
+            return await self._on(running, start)
+        finally:
+            await asyncio.to_thread(stand.__exit__, None, None, None)
+
+    async def _on(self, running: Broker, start: Callable[..., WorkerProcess]) -> Verdict:
+        with Workers(running, self.count, self.draw, start) as workers:
+            for process in workers.processes:
+                await asyncio.to_thread(process.wait, "jobs", PATIENCE, state="taking")
+            async with connected(running) as fleet, client(running.url, max_reconnect_attempts=-1) as plain:
+                publishing = asyncio.create_task(self._publish(fleet))
+                watching = asyncio.create_task(self._watch(fleet))
+                try:
+                    for _ in range(self.faults):
+                        await self._fault(running, workers, plain)
+                finally:
+                    publishing.cancel()
+                    await asyncio.wait({publishing})
+                stuck = await self._heal(running, workers, plain)
+                watching.cancel()
+                await asyncio.wait({watching})
+                verdict = await self._check(fleet, plain, stuck)
+                verdict.deaths = workers.deaths
+                return verdict
+
+    async def _publish(self, fleet: AsyncFleet) -> None:
+        tag = 0
+        while True:
+            tag += 1
+            x, delay = {"tag": np.array(tag)}, self.draw.uniform(0.0, 0.05)
+            try:
+                key = f"tag-{tag}"
+                self.ledger.accepted[tag] = await fleet.submit(
+                    "echo", x, {"delay": delay}, retries=RETRIES, idempotency_key=key, timeout=1.0
+                )
+            except UnknownOutcomeError as error:
+                self.ledger.unknown[tag] = str(error.job_id)
+            except FleetError:
+                self.ledger.refused += 1
+            await asyncio.sleep(PAUSE_S)
+
+    async def _watch(self, fleet: AsyncFleet) -> None:
+        """Remember which result was there first."""
+        while True:
+            for tag, job in list(self.ledger.accepted.items()):
+                if tag not in self.ledger.seen:
+                    with contextlib.suppress(FleetError):
+                        found = await last(await fleet.control.client(), "RESULTS", result_subject(job.id), 1.0)
+                        if found is not None:
+                            self.ledger.seen[tag] = found.sequence
+            await asyncio.sleep(0.1)
+
+    async def _fault(self, broker: Broker, workers: Workers, plain: Client) -> None:
+        kind = self.draw.choice(self.kinds)
+        self.done.append(kind)
+        alive = workers.alive()
+        victim = self.draw.choice(alive) if alive else None
+        if kind == "kill worker" and victim is not None:
+            victim.process.kill()
+        elif kind == "zombie" and victim is not None:
+            os.kill(victim.process.pid, signal.SIGSTOP)
+            await asyncio.sleep(ACK_WAIT * 1.5)
+            os.kill(victim.process.pid, signal.SIGCONT)
+        elif kind == "kill broker":
+            broker.kill()
+            await asyncio.sleep(self.draw.uniform(0.0, 0.3))
+            await asyncio.to_thread(broker.start)
+        elif kind == "stop broker":
+            os.kill(broker.process.pid, signal.SIGSTOP)
+            await asyncio.sleep(self.draw.uniform(0.1, 0.8))
+            os.kill(broker.process.pid, signal.SIGCONT)
+        elif kind == "repeat":
+            await self._repeat(plain)
+        await asyncio.sleep(self.draw.uniform(0.2, 0.6))
+        workers.replace_dead(fail=True)
+
+    async def _repeat(self, plain: Client) -> None:
+        """Put a job into the stream once more, as a lost acknowledgement would after the window for duplicates."""
+        if not self.ledger.accepted:
+            return
+        tag = self.draw.choice(list(self.ledger.accepted))
+        headers = {"Npu-Job-Id": self.ledger.accepted[tag].id, "Npu-Retries": str(RETRIES)}
+        payload = frame.encode({"tag": np.array(tag)}, {"delay": 0.0})
+        with contextlib.suppress(Exception):
+            await plain.publish("npu.v1.job.normal.echo", payload, headers=headers)
+
+    async def _heal(self, broker: Broker, workers: Workers, plain: Client) -> int:
+        """End all faults and wait until the stream is empty; returns how many jobs are left in it."""
+        if broker.process.poll() is not None:
+            await asyncio.to_thread(broker.start)
+        for process in workers.alive():
+            os.kill(process.process.pid, signal.SIGCONT)
+        end = time.monotonic() + HEALING_S
+        left = -1
+        while time.monotonic() < end:
+            workers.replace_dead(fail=False)
+            with contextlib.suppress(Exception):
+                left = await messages(plain, "JOBS")
+                if left == 0:
+                    return 0
+            await asyncio.sleep(0.1)
+        return left
+
+    async def _check(self, fleet: AsyncFleet, plain: Client, stuck: int) -> Verdict:
+        ledger = self.ledger
+        verdict = Verdict(accepted=len(ledger.accepted), stuck=stuck, refused=ledger.refused)
+        for tag, job in ledger.accepted.items():
+            found = await last(plain, "RESULTS", result_subject(job.id), 5.0)
+            if found is None:
+                verdict.lost.append(tag)
+                continue
+            if ledger.seen.get(tag, found.sequence) != found.sequence:
+                verdict.duplicated.append(tag)
+            if int((await job.result())["tag"]) != tag:
+                verdict.wrong.append(tag)
+        results = await state(plain, "RESULTS")
+        # Every message that a subject ever had counts: none has been replaced.
+        if results["messages"] != results["num_subjects"] or results["last_seq"] != results["messages"]:
+            verdict.duplicated.append(-1)
+        for job_id in ledger.unknown.values():
+            if await last(plain, "RESULTS", result_subject(job_id), 5.0) is not None:
+                verdict.recovered += 1
+        return verdict
