@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     from npufleet.telemetry.processor import CountingProcessor
+    from npufleet.telemetry.recorder import Recorder
 
 FLUSH_SECONDS: Final = 3.0
 """How long the end of a program may be held up to send the last spans."""
@@ -30,6 +31,7 @@ _lock = threading.Lock()
 _loader: threading.Thread | None = None
 _tracers: dict[str, Tracer] = {}
 _open: dict[str, tuple[TracerProvider, CountingProcessor]] = {}
+_recorders: dict[str, Recorder] = {}
 _failed: set[str] = set()
 
 
@@ -50,6 +52,17 @@ def tracer(service: str, *, wait: bool = True) -> Tracer | None:
             _loader = threading.Thread(target=_make, args=(service,), name="npufleet-telemetry", daemon=True)
             _loader.start()
     return None
+
+
+def recorder(service: str, *, wait: bool = True) -> Recorder | None:
+    """Return what records the service's finished spans, or None where `tracer` would return None."""
+    found = _recorders.get(service)
+    if found is None and tracer(service, wait=wait) is not None:
+        from npufleet.telemetry.recorder import Recorder
+
+        provider, processor = _open[service]
+        found = _recorders[service] = Recorder(provider.resource, processor)
+    return found
 
 
 def _make(service: str) -> Tracer | None:
@@ -137,6 +150,7 @@ def shutdown(seconds: float = FLUSH_SECONDS) -> None:
         closing = list(_open.values())
         _open.clear()
         _tracers.clear()
+        _recorders.clear()
         _failed.clear()
         global _loader
         _loader = None

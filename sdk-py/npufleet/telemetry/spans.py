@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from random import random
 from sys import modules
+from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 from npufleet.telemetry import sampling
@@ -12,8 +13,9 @@ from npufleet.telemetry import sampling
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanContext, Tracer
+    from opentelemetry.trace import SpanContext
+
+    from npufleet.telemetry.recorder import Recorder
 
 SERVICE: Final = "npufleet-sdk"
 
@@ -21,29 +23,31 @@ SERVICE: Final = "npufleet-sdk"
 class CallSpan:
     """The open span of one sampled call; `headers` go with the request, `trace_id` is 32 hex digits."""
 
-    __slots__ = ("_context", "_span", "_tracer", "headers", "trace_id")
+    __slots__ = ("_attributes", "_context", "_name", "_parent", "_recorder", "_start", "headers", "trace_id")
 
     def __init__(
-        self, tracer: Tracer, operation: str, subject: str, lane: str, parent: SpanContext | None, verb: str = "call"
+        self,
+        recorder: Recorder,
+        operation: str,
+        subject: str,
+        lane: str,
+        parent: SpanContext | None,
+        verb: str = "call",
     ) -> None:
-        from opentelemetry import trace
-
-        self._tracer = tracer
-        self._span: Span = tracer.start_span(
-            f"{verb} {operation}",
-            context=_context_of(parent),
-            kind=trace.SpanKind.PRODUCER,
-            attributes={
-                "messaging.system": "nats",
-                "messaging.destination.name": subject,
-                "messaging.operation.name": verb,
-                "npufleet.operation": operation,
-                "npufleet.lane": lane,
-            },
-        )
-        self._context: Context = trace.set_span_in_context(self._span, _empty())
-        self.headers: dict[str, str] = headers_of(self._span.get_span_context())
-        self.trace_id = f"{self._span.get_span_context().trace_id:032x}"
+        self._start = time_ns()
+        self._recorder = recorder
+        self._name = f"{verb} {operation}"
+        self._attributes = {
+            "messaging.system": "nats",
+            "messaging.destination.name": subject,
+            "messaging.operation.name": verb,
+            "npufleet.operation": operation,
+            "npufleet.lane": lane,
+        }
+        self._parent = parent
+        self._context = recorder.context(parent)
+        self.headers: dict[str, str] = headers_of(self._context)
+        self.trace_id = f"{self._context.trace_id:032x}"
 
     def end(
         self,
@@ -53,22 +57,38 @@ class CallSpan:
         device: str | None = None,
     ) -> None:
         """Close the span with what the reply said; an error kind makes it a failed one."""
-        from opentelemetry.trace import Status, StatusCode
+        from opentelemetry.trace import SpanKind
 
-        span = self._span
+        attributes = self._attributes
         for name, value in (("fallback.reason", fallback_reason), ("engine", engine), ("device", device)):
             if value:
-                span.set_attribute(f"npufleet.{name}", value)
+                attributes[f"npufleet.{name}"] = value
         if error_kind:
-            span.set_attribute("error.type", error_kind)
-            span.set_status(Status(StatusCode.ERROR, error_kind))
-        span.end()
+            attributes["error.type"] = error_kind
+        self._recorder.record(
+            self._name,
+            self._context,
+            self._parent,
+            self._start,
+            attributes,
+            kind=SpanKind.PRODUCER,
+            error=error_kind,
+        )
 
     @contextmanager
     def result(self) -> Iterator[None]:
         """Time the decoding of the reply as the child span `result`."""
-        with self._tracer.start_as_current_span("result", context=self._context):
+        start = time_ns()
+        error: str | None = None
+        try:
             yield
+        except Exception as failed:
+            error = getattr(failed, "kind", type(failed).__name__)
+            raise
+        finally:
+            self._recorder.record(
+                "result", self._recorder.context(self._context), self._context, start, {}, error=error
+            )
 
 
 def start_call(operation: str, subject: str, lane: str, verb: str = "call") -> CallSpan | None:
@@ -93,10 +113,10 @@ def start_call(operation: str, subject: str, lane: str, verb: str = "call") -> C
         parent = decided
     from npufleet.telemetry import setup
 
-    tracer = setup.tracer(SERVICE, wait=parent is not None or head.ratio >= 1.0)
-    if tracer is None:
+    recorder = setup.recorder(SERVICE, wait=parent is not None or head.ratio >= 1.0)
+    if recorder is None:
         return None
-    return CallSpan(tracer, operation, subject, lane, parent, verb)
+    return CallSpan(recorder, operation, subject, lane, parent, verb)
 
 
 _read_context: Callable[[], object] | None = None
@@ -115,16 +135,3 @@ def headers_of(context: SpanContext) -> dict[str, str]:
     if context.trace_state:
         headers["tracestate"] = context.trace_state.to_header()
     return headers
-
-
-def _context_of(parent: SpanContext | None) -> Context:
-    from opentelemetry import trace
-
-    return trace.set_span_in_context(trace.NonRecordingSpan(parent), _empty()) if parent else _empty()
-
-
-def _empty() -> Context:
-    # Not the caller's context: whether its active span is the parent was decided by the sampler.
-    from opentelemetry.context import Context
-
-    return Context()
