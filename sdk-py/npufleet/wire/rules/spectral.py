@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError
+from npufleet.wire.document import DOCUMENT
 from npufleet.wire.rules import segments, window
 from npufleet.wire.rules.common import check_shape, position
 
@@ -68,5 +69,7 @@ def _check_method(tensors: Tensors, params: Params, method: str) -> None:
         given = "given" if "y" in tensors else "missing"
         raise InvalidShapeError(f"tensor 'y' is {given} with method {method}; allowed: with {' and '.join(PAIRS)} only")
     if "y" in tensors and tensors["y"] != tensors["x"]:
-        (dtype, shape), (allowed, like) = tensors["y"], tensors["x"]
-        raise InvalidShapeError(f"tensor 'y' is {dtype} of shape {shape}; allowed: {allowed} of shape {like}, as x")
+        (given, shape), (allowed, like) = [
+            (DOCUMENT["dtypes"][word]["numpy"], shape) for word, shape in (tensors["y"], tensors["x"])
+        ]
+        raise InvalidShapeError(f"tensor 'y' is {given} of shape {shape}; allowed: {allowed} of shape {like}, as x")
