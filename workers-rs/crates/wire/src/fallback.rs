@@ -9,8 +9,6 @@ pub enum Reason {
     NoResponders,
     /// Half of the call's time passed without an answer.
     NoAnswer,
-    /// The caller's own first engine is switched off.
-    PrimaryEngineOff,
     /// The first engine cannot do it.
     Unsupported,
     /// The first engine failed.
@@ -27,10 +25,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the contract's order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::NoResponders,
         Self::NoAnswer,
-        Self::PrimaryEngineOff,
         Self::Unsupported,
         Self::Internal,
         Self::DeviceLost,
@@ -44,7 +41,6 @@ impl Reason {
         match self {
             Self::NoResponders => "no_responders",
             Self::NoAnswer => "no_answer",
-            Self::PrimaryEngineOff => "primary_engine_off",
             Self::Unsupported => "unsupported",
             Self::Internal => "internal",
             Self::DeviceLost => "device_lost",
