@@ -650,6 +650,174 @@ class AsyncOperations:
             params["alpha"] = alpha
         return (await self.call("window", tensors, params, timeout=timeout, lane=lane)).array
 
+    async def kalman(
+        self,
+        z: ArrayLike,
+        F: ArrayLike | None = None,
+        H: ArrayLike | None = None,
+        Q: ArrayLike | None = None,
+        R: ArrayLike | None = None,
+        x0: ArrayLike | None = None,
+        P0: ArrayLike | None = None,
+        *,
+        process_variance: float | None = None,
+        measurement_variance: float | None = None,
+        initial_mean: float | None = None,
+        initial_variance: float | None = None,
+        axis: int | None = None,
+        smooth: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Kalman filter along time, and Rauch-Tung-Striebel smoother: a scalar random walk for each line, or with F, H, Q and R any linear model.
+
+        Arguments:
+
+        - `z`: float32, float64, at least 1-d. Measurements: for a random walk lines along axis; for a
+          linear model the last axis holds the components of one measurement. What is not a number makes the
+          rest of its line so.
+        - `F`: float32, float64, at least 2-d, optional. Transition of the state, [n, n]: x[k] = F x[k-1] +
+          process noise. F, H, Q and R come together or not at all.
+        - `H`: float32, float64, at least 2-d, optional. Measurement of the state, [m, n]: z[k] = H x[k] +
+          measurement noise.
+        - `Q`: float32, float64, at least 2-d, optional. Covariance of the process noise, [n, n].
+        - `R`: float32, float64, at least 2-d, optional. Covariance of the measurement noise, [m, m].
+        - `x0`: float32, float64, at least 1-d, optional. Mean of the state one step before the first
+          measurement: [n] for every line, or shaped as x without time. Default: zeros.
+        - `P0`: float32, float64, at least 2-d, optional. Covariance of the state one step before the first
+          measurement, [n, n]. Default: the identity.
+        - `process_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
+          747838772170381060813469985856815104. For a random walk: variance of its step. Default: 1e-5.
+        - `measurement_variance`: number, 0 to 1000000000000000015902891109759918046836080856394528138978132
+          7557747838772170381060813469985856815104. For a random walk: variance of the measurement noise.
+          Default: 0.01.
+        - `initial_mean`: number, -1000000000000000015902891109759918046836080856394528138978132755774783877
+          2170381060813469985856815104 to 100000000000000001590289110975991804683608085639452813897813275577
+          47838772170381060813469985856815104. For a random walk: mean one step before the first
+          measurement. Default: each line's first measurement.
+        - `initial_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
+          747838772170381060813469985856815104. For a random walk: variance one step before the first
+          measurement. Default: 1.
+        - `axis`: integer, -8 to 7. Axis of time. Default: the last, for a linear model the last but one.
+        - `smooth`: boolean, default false. Give each state as all measurements tell it, later ones too,
+          instead of those up to its own.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `x`: float32, float64. Means of the state, of z's dtype and shape; for a linear model the last
+          axis holds the n components of the state. With the last P they are the x0 and P0 of the next
+          chunk, unless smoothed.
+        - `P`: float32, float64. Covariances of the state, [time, n, n] or [time] for a random walk; the
+          same for every line.
+        - `log_likelihood`: float32, float64. Logarithm of the density of each line's measurements, shaped
+          as z without time and components.
+
+        The numbers are those of Särkkä, Bayesian Filtering and Smoothing (2013), theorems 4.2 and 8.2 and
+        Rauch, Tung and Striebel (1965).
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"z": z}
+        if F is not None:
+            tensors["F"] = F
+        if H is not None:
+            tensors["H"] = H
+        if Q is not None:
+            tensors["Q"] = Q
+        if R is not None:
+            tensors["R"] = R
+        if x0 is not None:
+            tensors["x0"] = x0
+        if P0 is not None:
+            tensors["P0"] = P0
+        params: dict[str, Any] = {}
+        if process_variance is not None:
+            params["process_variance"] = process_variance
+        if measurement_variance is not None:
+            params["measurement_variance"] = measurement_variance
+        if initial_mean is not None:
+            params["initial_mean"] = initial_mean
+        if initial_variance is not None:
+            params["initial_variance"] = initial_variance
+        if axis is not None:
+            params["axis"] = axis
+        if smooth != False:
+            params["smooth"] = smooth
+        return await self.call("kalman", tensors, params, timeout=timeout, lane=lane)
+
+    async def adaptive(
+        self,
+        x: ArrayLike,
+        d: ArrayLike,
+        w0: ArrayLike | None = None,
+        *,
+        method: Literal["lms", "nlms", "rls"] = "lms",
+        order: int = 8,
+        mu: float | None = None,
+        eps: float | None = None,
+        lam: float | None = None,
+        delta: float | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Adaptive transversal filter along one axis: from x predict d by weights that learn from every error (LMS, NLMS, RLS).
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Input, taken as zero before its first sample. The axis must
+          not be empty. What is not a number makes the rest of its line so.
+        - `d`: float32, float64, at least 1-d. Desired output, of x's dtype and shape.
+        - `w0`: float32, float64, at least 1-d, optional. Weights at the first sample: [order] for every
+          line, or shaped as w. Default: zeros.
+        - `method`: string, one of lms, nlms, rls, default lms. Least mean squares, the same normalised by
+          the input's power, or recursive least squares.
+        - `order`: integer, 1 to 512 taps, default 8. Number of weights.
+        - `mu`: number, 0 to 1000000. Step size of lms and nlms; for nlms below 2, for lms stable up to 2 /
+          (order * power of x). Default: 0.01 for lms, 0.5 for nlms.
+        - `eps`: number, 1e-12 to 1000000000000. For nlms: added to the input's power, so that silence
+          divides by something. Default: 1e-6.
+        - `lam`: number, 0.01 to 1. For rls: forgetting factor. Default: 0.99.
+        - `delta`: number, 1e-09 to 1000000000. For rls: regularisation; the inverse correlation begins as
+          the identity divided by it. Default: 0.01.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Output of the filter, of x's dtype and shape: each from the weights before
+          its error is known.
+        - `e`: float32, float64. Error d - y, of x's dtype and shape.
+        - `w`: float32, float64. Weights behind the last sample, of x's dtype, shaped as x but for the axis,
+          which has order; the first weighs the latest sample.
+
+        The numbers are those of Haykin, Adaptive Filter Theory (5th edition, 2014), chapters 6, 7 and 10.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x, "d": d}
+        if w0 is not None:
+            tensors["w0"] = w0
+        params: dict[str, Any] = {}
+        if method != "lms":
+            params["method"] = method
+        if order != 8:
+            params["order"] = order
+        if mu is not None:
+            params["mu"] = mu
+        if eps is not None:
+            params["eps"] = eps
+        if lam is not None:
+            params["lam"] = lam
+        if delta is not None:
+            params["delta"] = delta
+        if axis != -1:
+            params["axis"] = axis
+        return await self.call("adaptive", tensors, params, timeout=timeout, lane=lane)
+
 
 class Operations:
     """The operations as blocking methods, for a class that has `call`."""
@@ -1285,3 +1453,171 @@ class Operations:
         if alpha is not None:
             params["alpha"] = alpha
         return self.call("window", tensors, params, timeout=timeout, lane=lane).array
+
+    def kalman(
+        self,
+        z: ArrayLike,
+        F: ArrayLike | None = None,
+        H: ArrayLike | None = None,
+        Q: ArrayLike | None = None,
+        R: ArrayLike | None = None,
+        x0: ArrayLike | None = None,
+        P0: ArrayLike | None = None,
+        *,
+        process_variance: float | None = None,
+        measurement_variance: float | None = None,
+        initial_mean: float | None = None,
+        initial_variance: float | None = None,
+        axis: int | None = None,
+        smooth: bool = False,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Kalman filter along time, and Rauch-Tung-Striebel smoother: a scalar random walk for each line, or with F, H, Q and R any linear model.
+
+        Arguments:
+
+        - `z`: float32, float64, at least 1-d. Measurements: for a random walk lines along axis; for a
+          linear model the last axis holds the components of one measurement. What is not a number makes the
+          rest of its line so.
+        - `F`: float32, float64, at least 2-d, optional. Transition of the state, [n, n]: x[k] = F x[k-1] +
+          process noise. F, H, Q and R come together or not at all.
+        - `H`: float32, float64, at least 2-d, optional. Measurement of the state, [m, n]: z[k] = H x[k] +
+          measurement noise.
+        - `Q`: float32, float64, at least 2-d, optional. Covariance of the process noise, [n, n].
+        - `R`: float32, float64, at least 2-d, optional. Covariance of the measurement noise, [m, m].
+        - `x0`: float32, float64, at least 1-d, optional. Mean of the state one step before the first
+          measurement: [n] for every line, or shaped as x without time. Default: zeros.
+        - `P0`: float32, float64, at least 2-d, optional. Covariance of the state one step before the first
+          measurement, [n, n]. Default: the identity.
+        - `process_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
+          747838772170381060813469985856815104. For a random walk: variance of its step. Default: 1e-5.
+        - `measurement_variance`: number, 0 to 1000000000000000015902891109759918046836080856394528138978132
+          7557747838772170381060813469985856815104. For a random walk: variance of the measurement noise.
+          Default: 0.01.
+        - `initial_mean`: number, -1000000000000000015902891109759918046836080856394528138978132755774783877
+          2170381060813469985856815104 to 100000000000000001590289110975991804683608085639452813897813275577
+          47838772170381060813469985856815104. For a random walk: mean one step before the first
+          measurement. Default: each line's first measurement.
+        - `initial_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
+          747838772170381060813469985856815104. For a random walk: variance one step before the first
+          measurement. Default: 1.
+        - `axis`: integer, -8 to 7. Axis of time. Default: the last, for a linear model the last but one.
+        - `smooth`: boolean, default false. Give each state as all measurements tell it, later ones too,
+          instead of those up to its own.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `x`: float32, float64. Means of the state, of z's dtype and shape; for a linear model the last
+          axis holds the n components of the state. With the last P they are the x0 and P0 of the next
+          chunk, unless smoothed.
+        - `P`: float32, float64. Covariances of the state, [time, n, n] or [time] for a random walk; the
+          same for every line.
+        - `log_likelihood`: float32, float64. Logarithm of the density of each line's measurements, shaped
+          as z without time and components.
+
+        The numbers are those of Särkkä, Bayesian Filtering and Smoothing (2013), theorems 4.2 and 8.2 and
+        Rauch, Tung and Striebel (1965).
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"z": z}
+        if F is not None:
+            tensors["F"] = F
+        if H is not None:
+            tensors["H"] = H
+        if Q is not None:
+            tensors["Q"] = Q
+        if R is not None:
+            tensors["R"] = R
+        if x0 is not None:
+            tensors["x0"] = x0
+        if P0 is not None:
+            tensors["P0"] = P0
+        params: dict[str, Any] = {}
+        if process_variance is not None:
+            params["process_variance"] = process_variance
+        if measurement_variance is not None:
+            params["measurement_variance"] = measurement_variance
+        if initial_mean is not None:
+            params["initial_mean"] = initial_mean
+        if initial_variance is not None:
+            params["initial_variance"] = initial_variance
+        if axis is not None:
+            params["axis"] = axis
+        if smooth != False:
+            params["smooth"] = smooth
+        return self.call("kalman", tensors, params, timeout=timeout, lane=lane)
+
+    def adaptive(
+        self,
+        x: ArrayLike,
+        d: ArrayLike,
+        w0: ArrayLike | None = None,
+        *,
+        method: Literal["lms", "nlms", "rls"] = "lms",
+        order: int = 8,
+        mu: float | None = None,
+        eps: float | None = None,
+        lam: float | None = None,
+        delta: float | None = None,
+        axis: int = -1,
+        timeout: float = 30.0,
+        lane: str = "normal",
+    ) -> Result:
+        """Adaptive transversal filter along one axis: from x predict d by weights that learn from every error (LMS, NLMS, RLS).
+
+        Arguments:
+
+        - `x`: float32, float64, at least 1-d. Input, taken as zero before its first sample. The axis must
+          not be empty. What is not a number makes the rest of its line so.
+        - `d`: float32, float64, at least 1-d. Desired output, of x's dtype and shape.
+        - `w0`: float32, float64, at least 1-d, optional. Weights at the first sample: [order] for every
+          line, or shaped as w. Default: zeros.
+        - `method`: string, one of lms, nlms, rls, default lms. Least mean squares, the same normalised by
+          the input's power, or recursive least squares.
+        - `order`: integer, 1 to 512 taps, default 8. Number of weights.
+        - `mu`: number, 0 to 1000000. Step size of lms and nlms; for nlms below 2, for lms stable up to 2 /
+          (order * power of x). Default: 0.01 for lms, 0.5 for nlms.
+        - `eps`: number, 1e-12 to 1000000000000. For nlms: added to the input's power, so that silence
+          divides by something. Default: 1e-6.
+        - `lam`: number, 0.01 to 1. For rls: forgetting factor. Default: 0.99.
+        - `delta`: number, 1e-09 to 1000000000. For rls: regularisation; the inverse correlation begins as
+          the identity divided by it. Default: 0.01.
+        - `axis`: integer, -8 to 7, default -1. Axis of time.
+        - `timeout`: seconds until the call ends with `DeadlineExceededError`.
+        - `lane`: the priority: realtime, critical, high, normal or low.
+
+        Returns:
+
+        - `y`: float32, float64. Output of the filter, of x's dtype and shape: each from the weights before
+          its error is known.
+        - `e`: float32, float64. Error d - y, of x's dtype and shape.
+        - `w`: float32, float64. Weights behind the last sample, of x's dtype, shaped as x but for the axis,
+          which has order; the first weighs the latest sample.
+
+        The numbers are those of Haykin, Adaptive Filter Theory (5th edition, 2014), chapters 6, 7 and 10.
+
+        Raises `InvalidShapeError` and `InvalidParameterError` before anything is sent, else any `FleetError`.
+        """
+        tensors: dict[str, ArrayLike] = {"x": x, "d": d}
+        if w0 is not None:
+            tensors["w0"] = w0
+        params: dict[str, Any] = {}
+        if method != "lms":
+            params["method"] = method
+        if order != 8:
+            params["order"] = order
+        if mu is not None:
+            params["mu"] = mu
+        if eps is not None:
+            params["eps"] = eps
+        if lam is not None:
+            params["lam"] = lam
+        if delta is not None:
+            params["delta"] = delta
+        if axis != -1:
+            params["axis"] = axis
+        return self.call("adaptive", tensors, params, timeout=timeout, lane=lane)

@@ -7,16 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numbers_source import echo, fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
+from numbers_source import (
+    adaptive,
+    echo,
+    fft,
+    filter,
+    ifft,
+    kalman,
+    pipeline,
+    resample,
+    spectral,
+    stft,
+    wavelet,
+    window,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 SOURCES: dict[str, ModuleType] = {
+    "adaptive": adaptive,
     "echo": echo,
     "fft": fft,
     "filter": filter,
     "ifft": ifft,
+    "kalman": kalman,
     "pipeline": pipeline,
     "resample": resample,
     "spectral": spectral,

@@ -1,9 +1,11 @@
 """The Python engine: each operation as one function over arrays, in a file of its own name.
 
+    adaptive  LMS, NLMS and RLS, by NumPy
     echo      the tensors unchanged
     fft       discrete Fourier transform, by SciPy
     filter    Butterworth and Chebyshev I filters, by SciPy
     ifft      the inverse of fft, by SciPy
+    kalman    Kalman filter and smoother, by NumPy
     pipeline  operations one after the other
     resample  another sampling rate, by SciPy
     spectral  power spectra, cross spectra and coherence, by SciPy
@@ -22,7 +24,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import UnknownOperationError
-from npufleet.operations import echo, fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
+from npufleet.operations import (
+    adaptive,
+    echo,
+    fft,
+    filter,
+    ifft,
+    kalman,
+    pipeline,
+    resample,
+    spectral,
+    stft,
+    wavelet,
+    window,
+)
 from npufleet.wire import contract
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.rules.common import Params
@@ -47,10 +62,12 @@ class Operation:
 
 
 REGISTRY: Final[dict[str, Operation]] = {
+    "adaptive": Operation(adaptive.rows, adaptive.execute),
     "echo": Operation(echo.rows, echo.execute),
     "fft": Operation(fft.rows, fft.execute),
     "filter": Operation(filter.rows, filter.execute, example={"cutoff": 0.5}),
     "ifft": Operation(ifft.rows, ifft.execute),
+    "kalman": Operation(kalman.rows, kalman.execute),
     "pipeline": Operation(pipeline.rows, pipeline.execute, example={"steps": [{"operation": "echo"}]}),
     "resample": Operation(resample.rows, resample.execute),
     "spectral": Operation(spectral.rows, spectral.execute),

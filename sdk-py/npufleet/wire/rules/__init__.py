@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from npufleet.wire.rules import fft, filter, ifft, pipeline, resample, spectral, stft, wavelet, window
+from npufleet.wire.rules import adaptive, fft, filter, ifft, kalman, pipeline, resample, spectral, stft, wavelet, window
 
 if TYPE_CHECKING:
     from npufleet.wire.rules.common import Rule
 
 RULES: Final[dict[str, Rule]] = {
+    "adaptive": adaptive.check,
     "fft": fft.check,
     "filter": filter.check,
     "ifft": ifft.check,
+    "kalman": kalman.check,
     "pipeline": pipeline.check,
     "resample": resample.check,
     "spectral": spectral.check,

@@ -3,9 +3,11 @@
 //! # Layout
 //! - [`Operation`]: what every operation is; [`registry`] lists them, [`run`] does one from bytes to bytes.
 //! - [`common`]: lines along an axis, and what else several operations share.
+//! - [`adaptive`]: LMS, NLMS and RLS.
 //! - [`echo`]: gives back what it gets, to measure and to rehearse.
 //! - [`fft`], [`ifft`]: discrete Fourier transform along one axis, and back.
 //! - [`filter`]: Butterworth and Chebyshev I filters along one axis.
+//! - [`kalman`]: Kalman filter and Rauch-Tung-Striebel smoother.
 //! - [`resample`]: another sampling rate.
 //! - [`spectral`]: power spectra, cross spectra and coherence.
 //! - [`stft`]: short-time Fourier transform.
@@ -16,11 +18,13 @@
 //! An operation meets a frame whose parameters and tensors the contract has already passed; it checks only what the
 //! contract's rows cannot say, and answers [`ErrorKind::Unsupported`] where the other engine can do more.
 
+pub mod adaptive;
 pub mod common;
 pub mod echo;
 pub mod fft;
 pub mod filter;
 pub mod ifft;
+pub mod kalman;
 pub mod pipeline;
 pub mod resample;
 pub mod spectral;
@@ -108,10 +112,12 @@ impl Context<'_> {
 /// Every operation of this engine but `infer`, which needs models.
 pub fn registry() -> &'static [&'static dyn Operation] {
     &[
+        &adaptive::Adaptive,
         &echo::Echo,
         &fft::Fft,
         &filter::Filter,
         &ifft::Ifft,
+        &kalman::Kalman,
         &pipeline::Pipeline,
         &resample::Resample,
         &spectral::Spectral,

@@ -4,10 +4,11 @@
 //! - `plans`: transforms, windows and work space, kept per thread; [`Sample`]: the element types they take.
 //! - [`Norm`], [`Window`]: scaling and weighting, by the words of `scipy`.
 //! - `segments`: lines cut into windowed segments, and the spectrum of each.
-//! - `statistics`: sums, means and medians.
+//! - `statistics`: sums, means and medians; `linear`: small matrices.
 //! - `parameters`, `reply`, `real`: from a request's words and bytes, and to a reply's.
 
 mod buffers;
+pub(crate) mod linear;
 mod lines;
 mod norm;
 mod pace;
@@ -28,7 +29,7 @@ pub(crate) use pace::{POINTS_PER_CHECK, Pace};
 pub(crate) use parameters::{Params, flag, invalid_parameter, invalid_shape, line_count, number, tensor, text, whole};
 pub use plans::Float;
 pub(crate) use plans::{LineWork, Plans, Work};
-pub(crate) use real::Real;
+pub(crate) use real::{Real, read_all};
 pub(crate) use reply::{check_result, fill_place};
 pub use sample::Sample;
 pub(crate) use sample::fill;

@@ -1,5 +1,8 @@
 //! Real samples as bytes, whatever their precision and alignment; all arithmetic on them is in double precision.
 
+use npufleet_wire::Dtype;
+use npufleet_wire::frame::Tensor;
+
 /// An element type that is computed in double precision.
 pub(crate) trait Real {
     /// The element at an index of a tensor's bytes.
@@ -57,3 +60,13 @@ macro_rules! real {
 }
 real!(f32);
 real!(f64);
+
+/// Replaces a buffer's numbers by those of a real tensor.
+pub(crate) fn read_all(tensor: &Tensor<'_>, numbers: &mut Vec<f64>) {
+    numbers.clear();
+    numbers.resize(tensor.info.elements(), 0.0);
+    match tensor.info.dtype {
+        Dtype::F32 => f32::read(tensor.data, 0, 1, numbers.iter_mut()),
+        _ => f64::read(tensor.data, 0, 1, numbers.iter_mut()),
+    }
+}
