@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 SERVICE: Final = "npufleet-worker-python"
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CLOSE_SECONDS: Final = 2.0
+LOADING_SECONDS: Final = 0.1
 SWITCH_SECONDS: Final = 0.0005
 
 _log = logging.getLogger(__name__)
@@ -172,14 +173,20 @@ class Worker:
         subscription = await self._client.subscribe(endpoint.subject, queue=endpoint.queue_group, cb=take)
         self._endpoints[endpoint.subject] = endpoint, subscription
 
-    def _endpoint_of(self, operation: str, model: str | None) -> Endpoint:
-        """Return who does a job's operation, by the model that is served now; raises what is wrong with it."""
+    async def _endpoint_of(self, operation: str, model: str | None) -> Endpoint:
+        """Return who does a job's operation, by the model that is served now; raises what is wrong with it.
+
+        A job can wait for a model that is still loading; a call cannot.
+        """
         row = contract_operation(operation)
-        found = self._endpoints.get(Endpoint.subject_of(row, "fallback", self._options.prefix, model))
-        if found is None and row.model:
-            raise UnknownModelError(f"model '{model}' is not served by this worker")
-        if found is None:
-            raise UnsupportedError(f"{operation} is not done by this engine")
+        subject = Endpoint.subject_of(row, "fallback", self._options.prefix, model)
+        while (found := self._endpoints.get(subject)) is None:
+            models = self._models
+            if model is None or not row.model:
+                raise UnsupportedError(f"{operation} is not done by this engine")
+            if models is None or self._stop.is_set() or not models.coming(model):
+                raise UnknownModelError(f"model '{model}' is not served by this worker")
+            await asyncio.sleep(LOADING_SECONDS)
         return found[0]
 
     async def _stop_jobs(self) -> None:

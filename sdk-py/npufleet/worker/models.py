@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from npufleet.worker.options import Options
 
 ENGINE: Final = "python"
+LOOK_SECONDS: Final = 2.0
+"""How long a worker that has just started may need to find the registry."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,12 +48,22 @@ class Models:
         self._failed: dict[str, ModelInfo] = {}
         self._said: dict[str, tuple[ModelInfo, dict[str, Any]]] = {}
         self._changed: asyncio.Queue[str] = asyncio.Queue()
+        self._looked = False
+        self._started = time.monotonic()
 
     async def run(self) -> None:
         """Follow the registry and load what it says, for ever; cancel it to stop."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._registry.follow(self._entry, self._complete))
             group.create_task(self._load_changed())
+
+    def coming(self, name: str) -> bool:
+        """Whether a model that is not served may be in a moment: it is registered, and has not failed to load."""
+        versions = self._registered.get(name)
+        if not versions:
+            return not self._looked and time.monotonic() < self._started + LOOK_SECONDS
+        wanted = versions[max(versions)]
+        return wanted not in (self._served.get(name), self._failed.get(name))
 
     async def reconnected(self) -> None:
         """Say everything again: the status bucket does not survive a restart of the broker."""
@@ -82,6 +94,7 @@ class Models:
         self._changed.put_nowait(name)
 
     def _complete(self, keys: set[str]) -> None:
+        self._looked = True
         for name, versions in self._registered.items():
             gone = [version for version in versions if f"{name}.{version}" not in keys]
             for version in gone:

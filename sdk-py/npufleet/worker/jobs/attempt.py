@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from npufleet.worker.jobs.failpoint import passing
 from npufleet.worker.reply import failure, steps, success
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from npufleet.telemetry.worker import WorkerTracing
     from npufleet.worker.endpoint import Endpoint
@@ -37,7 +38,7 @@ class Services(NamedTuple):
     outcomes: Outcomes
     intake: Intake
     tracing: WorkerTracing
-    endpoint: Callable[[str, str | None], Endpoint]
+    endpoint: Callable[[str, str | None], Awaitable[Endpoint]]
     prefix: str
     draining: Callable[[], bool]
 
@@ -120,9 +121,15 @@ class Attempt:
         deadline = latest if request.deadline is None else min(latest, request.deadline)
         if services.draining():
             raise UnavailableError("the worker stops")
-        endpoint = services.endpoint(request.operation, request.model)
         delivery = self._delivery
+        try:
+            async with asyncio.timeout(deadline / 1e6 - time.time()):
+                endpoint = await services.endpoint(request.operation, request.model)
+        except TimeoutError as error:
+            raise DeadlineExceededError("deadline passed while the model was loading") from error
         frame = delivery.message.data if request.payload is None else await self._outcomes.fetch(request.payload)
+        if delivery.cancelled:
+            raise CallCancelledError("cancelled before it began")
         taken = services.intake.take_job(endpoint, request.lane, deadline, delivery.headers, frame)
         taken.fallback_reason = request.fallback_reason
         delivery.request = taken

@@ -125,8 +125,10 @@ class Jobs:
     async def _cancel_running(self, message: Msg) -> None:
         job_id = message.subject.rpartition(".")[2]
         for delivery in list(self._deliveries):
-            if delivery.job_id == job_id and delivery.request is not None:
-                delivery.cancelled = True
+            if delivery.job_id != job_id:
+                continue
+            delivery.cancelled = True
+            if delivery.request is not None:
                 self._canceller.end(delivery.request, CallCancelledError("cancelled on request"))
 
     async def _write_cancellation(self, message: Msg) -> None:
