@@ -258,8 +258,8 @@ class AsyncOperations:
         - `steps`: 1 to 16 steps, required. Objects with operation, and where wanted params, model (for
           infer), inputs (a tensor of the step before for each name here; for the first step, of the
           request) and request_inputs (likewise, of the request). Without inputs a step takes all tensors by
-          their names if it declares them, otherwise the first that the operation before declares as its own
-          first.
+          their names if it declares them, otherwise the first that the operation before declares (or the
+          only one) as its own first; where several always come, inputs must say which.
         - `timeout`: seconds until the call ends with `DeadlineExceededError`.
         - `lane`: the priority: realtime, critical, high, normal or low.
 
@@ -1062,8 +1062,8 @@ class Operations:
         - `steps`: 1 to 16 steps, required. Objects with operation, and where wanted params, model (for
           infer), inputs (a tensor of the step before for each name here; for the first step, of the
           request) and request_inputs (likewise, of the request). Without inputs a step takes all tensors by
-          their names if it declares them, otherwise the first that the operation before declares as its own
-          first.
+          their names if it declares them, otherwise the first that the operation before declares (or the
+          only one) as its own first; where several always come, inputs must say which.
         - `timeout`: seconds until the call ends with `DeadlineExceededError`.
         - `lane`: the priority: realtime, critical, high, normal or low.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError
-from npufleet.wire import header, subject
+from npufleet.wire import contract, header, subject
 from npufleet.wire.contract import Operation, Parameter, TensorRow
 from npufleet.wire.subject import Subject
 
@@ -176,3 +176,5 @@ def test_a_bare_array_is_the_first_input_unless_another_is_needed() -> None:
     assert row_of(x, NUMBERED).main_input is x
     assert row_of(x, y).main_input is None
     assert row_of().main_input is None
+    assert contract.operation("filter").main_output is contract.operation("filter").outputs[0]
+    assert contract.operation("spectral").main_output is None

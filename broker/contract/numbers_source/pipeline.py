@@ -94,6 +94,7 @@ def refusals() -> list[Json]:
         "an input that the operation lacks": [{**fft, "inputs": {"z": "x"}}],
         "none of its inputs": [{**fft, "inputs": {}}],
         "a dtype that the second step does not take": [fft, {"operation": "wavelet"}],
+        "which of two that always come": [{"operation": "spectral"}, fft],
         "which of several tensors": [{**wavelet, "params": {"wavelet": "haar"}}, fft],
     }
     cases = [refused(name, frame(x, params), "invalid_parameter") for name, params in parameters.items()]

@@ -155,8 +155,12 @@ class Operation:
     @property
     def main_input(self) -> TensorRow | None:
         """The input that a bare array stands for: the first one, where a request may come without the others."""
-        first, *others = self.inputs or (None,)
-        return first if all(row is not None and row.optional for row in others) else None
+        return _main(self.inputs)
+
+    @property
+    def main_output(self) -> TensorRow | None:
+        """The output that is meant where none is named: the first one, where an answer may come without the others."""
+        return _main(self.outputs)
 
     @property
     def main_name(self) -> str | None:
@@ -222,6 +226,11 @@ class Operation:
             if found is None:
                 raise InvalidShapeError(f"unknown tensor '{name}' for {self.name}; allowed: {allowed}")
             found.check(name, *described)
+
+
+def _main(rows: tuple[TensorRow, ...] | None) -> TensorRow | None:
+    first, *others = rows or (None,)
+    return first if all(row is not None and row.optional for row in others) else None
 
 
 def operation(name: str) -> Operation:

@@ -98,7 +98,8 @@ def wiring(
 
     `before` is the operation of the step before, None for the first one; `given` and `request` are the names of
     what there is. A step without `inputs` takes everything if it declares all of it or any tensors by any names,
-    otherwise the main tensor as its main input: the first that the operation before declares, or the only one.
+    otherwise the main tensor as its main input: the first that the operation before declares, where it gives the others
+    only sometimes, or the only one.
     Raises `InvalidShapeError` for a tensor that is not there.
     """
     inputs = step.get("inputs")
@@ -119,8 +120,8 @@ def wiring(
 
 
 def _main(before: Operation, given: Sequence[str]) -> str:
-    if before.outputs and before.outputs[0].name in given:
-        return before.outputs[0].name
+    if before.main_output is not None and before.main_output.name in given:
+        return before.main_output.name
     if len(given) == 1:
         return given[0]
     raise InvalidShapeError(f"{before.name} gives {', '.join(given) or 'none'}; say by 'inputs' which to take")

@@ -52,8 +52,9 @@ def _check_declared(
 ) -> None:
     """Check a step against the rows of what the step before gives."""
     inputs = step.get("inputs")
-    if inputs is None and row.main_input is not None and not outputs[0].optional and not row.takes(outputs[0].name):
-        inputs = {row.main_input.name: outputs[0].name}
+    main = before.main_output
+    if inputs is None and row.main_input is not None and main is not None and not main.optional:
+        inputs = {} if row.takes(main.name) else {row.main_input.name: main.name}
     for name, source in (inputs or {}).items():
         found = next((output for output in outputs if output.matches(source)), None)
         if found is None:

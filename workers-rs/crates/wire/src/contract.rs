@@ -208,16 +208,20 @@ impl OperationRow {
 
     /// The input that a single tensor stands for: the first one, where a request may come without the others.
     pub fn main_input(&self) -> Option<&TensorRow> {
-        let (first, others) = self.declared_inputs()?.split_first()?;
-        others.iter().all(|row| row.optional).then_some(first)
+        self.inputs.main()
     }
 
-    /// The output that is meant where none is named: the first that is declared.
+    /// The output that is meant where none is named: the first one, where an answer may come without the others.
     pub fn main_output(&self) -> Option<&TensorRow> {
-        match &self.outputs {
-            Tensors::Declared(rows) => rows.first(),
-            Tensors::Any(_) => None,
-        }
+        self.outputs.main()
+    }
+}
+
+impl Tensors {
+    fn main(&self) -> Option<&TensorRow> {
+        let Self::Declared(rows) = self else { return None };
+        let (first, others) = rows.split_first()?;
+        others.iter().all(|row| row.optional).then_some(first)
     }
 }
 
