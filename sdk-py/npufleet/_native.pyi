@@ -42,7 +42,7 @@ class Client:
         not take the message, `UnavailableError` after `close`.
         """
 
-    def route(self, subject: str, only_input: str | None, origin: object) -> Route:
+    def route(self, subject: str, main_input: str | None, origin: object) -> Route:
         """Make a way for requests to one subject; flights that it begins have `origin` and half-times."""
 
     def flush(self) -> None:

@@ -161,10 +161,9 @@ class Caller:
             raise InvalidParameterError(f"model is None for {operation}; allowed: the name of a registered model")
         call = Subject(operation, model, "call", lane).format(self._prefix)
         target = Target(row, model, call, Subject(operation, model, "fallback", lane).format(self._prefix))
-        only_input = row.inputs[0].name if row.inputs is not None and len(row.inputs) == 1 else None
         if len(self._routes) >= ROUTES:
             self._routes.clear()  # a program with this many models does not notice
-        found = self._routes[operation, model, lane] = (target, self._transport.route(call, only_input, target))
+        found = self._routes[operation, model, lane] = (target, self._transport.route(call, row.main_name, target))
         return found
 
     def _ask_fallback(self, first: Flight) -> None:

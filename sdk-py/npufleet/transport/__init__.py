@@ -132,8 +132,8 @@ class Transport(Protocol):
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
         ...
 
-    def route(self, subject: str, only_input: str | None, origin: object) -> Route:
-        """Return the short way for requests to one subject; `only_input` names tensors that are one array.
+    def route(self, subject: str, main_input: str | None, origin: object) -> Route:
+        """Return the short way for requests to one subject; `main_input` is the name of a bare array.
 
         What it sends has `origin`, and hears of half-times.
         """

@@ -41,9 +41,9 @@ class NativeTransport:
         # The calls that other tasks make in this turn of the loop leave together.
         self._client.attach(loop, lambda: loop.call_soon(flush), half_time)
 
-    def route(self, subject: str, only_input: str | None, origin: object) -> _native.Route:
+    def route(self, subject: str, main_input: str | None, origin: object) -> _native.Route:
         """Return the short way for requests to one subject; see `Transport.route`."""
-        return self._client.route(subject, only_input, origin)
+        return self._client.route(subject, main_input, origin)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; closing again does nothing."""

@@ -159,7 +159,7 @@ class PureTransport:
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
         self._half_time = half_time
 
-    def route(self, subject: str, only_input: str | None, origin: object) -> PureRoute:
+    def route(self, subject: str, main_input: str | None, origin: object) -> PureRoute:
         """Return the short way, which this transport does not have."""
         return PureRoute()
 

@@ -113,8 +113,8 @@ impl Client {
     }
 
     /// Make a way for requests to one subject; flights that it begins have `origin` and half-times.
-    fn route(&self, subject: &str, only_input: Option<String>, origin: Py<PyAny>) -> PyResult<Route> {
-        Ok(Route::new(self.hub()?, self.generation, subject, only_input, origin))
+    fn route(&self, subject: &str, main_input: Option<String>, origin: Py<PyAny>) -> PyResult<Route> {
+        Ok(Route::new(self.hub()?, self.generation, subject, main_input, origin))
     }
 
     /// Send what was submitted; to be called once after each burst of calls.

@@ -31,8 +31,8 @@ pub(crate) struct Route {
     hub: Weak<Hub>,
     generation: Generation,
     subject: Subject,
-    /// The name of the only input, for tensors that are one array.
-    only_input: Option<String>,
+    /// The name of the tensor that a bare array is.
+    main_input: Option<String>,
     origin: Py<PyAny>,
     headers: Mutex<HashMap<Vec<u8>, Bytes>>,
 }
@@ -42,14 +42,14 @@ impl Route {
         hub: &Arc<Hub>,
         generation: Generation,
         subject: &str,
-        only_input: Option<String>,
+        main_input: Option<String>,
         origin: Py<PyAny>,
     ) -> Self {
         Self {
             hub: Arc::downgrade(hub),
             generation,
             subject: subject.into(),
-            only_input,
+            main_input,
             origin,
             headers: Mutex::default(),
         }
@@ -184,7 +184,7 @@ impl Route {
                 layout.push(py, name.cast_exact::<PyString>().ok()?.to_str().ok()?, &array)?;
             }
         } else {
-            layout.push(py, self.only_input.as_deref()?, tensors)?;
+            layout.push(py, self.main_input.as_deref()?, tensors)?;
         }
         Some(layout)
     }
