@@ -29,16 +29,15 @@ RESULT_TTL: Final = "168h"
 """As long as the stream RESULTS keeps a result."""
 
 INPUT: Final = "in"
-_PATTERN: Final = re.compile(
-    r"npu1:([A-Za-z0-9_-]{1,64}\.(?:in|out\.[0-9]{1,9})):([0-9]{1,5}):([0-9]{1,13}):([0-9a-f]{64})"
-)
+_PATH: Final = r"[A-Za-z0-9_-]{1,64}\.(?:in|out\.[0-9a-f]{1,64})"
+_PATTERN: Final = re.compile(f"npu1:({_PATH}):([0-9]{{1,5}}):([0-9]{{1,13}}):([0-9a-f]{{64}})")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Where a frame lies: `npu1:<path>:<pieces>:<bytes>:<sha256>`.
 
-    A path is `<job id>.in` or `<job id>.out.<attempt>`.
+    A path is `<job id>.in` or `<job id>.out.<random>`.
     """
 
     path: str

@@ -85,12 +85,12 @@ class Attempt:
     async def _settled(self) -> bool:
         """Take the job off the stream if it is over already: done by another worker, or cancelled while it waited."""
         job_id = self._request.job_id
-        result = await self._outcomes.result(job_id)
+        result, cancelled = await self._outcomes.known(job_id)
         if result is None:
             series = self._request.series
             if series is not None and await self._outcomes.cancel_asked(series):
                 await self._outcomes.end_schedule(series)
-            elif not await self._outcomes.cancel_asked(job_id):
+            elif not cancelled:
                 return False
             await self._cancel()
             return True

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import random
+import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import nats.errors
@@ -46,6 +47,10 @@ class Outcomes:
         """Return the result that a job has already."""
         return await jetstream.last(self._client, streams.RESULTS, job.result_subject(job_id, self._prefix), ANSWER_S)
 
+    async def known(self, job_id: str) -> tuple[jetstream.Stored | None, bool]:
+        """Return the result that a job has already, and whether somebody has asked for it to be cancelled."""
+        return await asyncio.gather(self.result(job_id), self.cancel_asked(job_id))
+
     async def cancel_asked(self, job_id: str) -> bool:
         """Whether somebody has asked for a job to be cancelled."""
         subject = job.cancel_subject(job_id, self._prefix)
@@ -85,14 +90,21 @@ class Outcomes:
         """Write a job's result, a large frame ahead of its message; false when it had a result."""
         if len(frame) <= job.INLINE_BYTES:
             return await self.commit(request, attempt, headers, frame)
-        path = f"{request.job_id}.out.{attempt}"
+        # A path that nobody else has: two may work on the same attempt, and only one of them must remove what it wrote.
+        path = f"{request.job_id}.out.{secrets.token_hex(8)}"
 
         async def put() -> payloads.Reference:
             return await payloads.put(self._client, self._prefix, path, frame, ttl=payloads.RESULT_TTL)
 
+        async def committed() -> jetstream.Stored | None:
+            return await self.result(request.job_id)
+
         stored = str(await self._insist(path, put))
         if await self.commit(request, attempt, {**headers, header.PAYLOAD: stored}):
             return True
+        there = await self._insist(path, committed)
+        if there is not None and there.headers.get(header.PAYLOAD) == stored:
+            return True  # ours: the answer to its first sending was lost
         await self.remove(stored)
         return False
 
