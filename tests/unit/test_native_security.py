@@ -3,6 +3,9 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import sys
+import urllib.request
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import nkeys
@@ -15,8 +18,10 @@ from npufleet.errors import UnavailableError
 from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
 from tests.support.native_stand import SUBJECT, ask, broker, soon
+from tests.support.waiting import free_port, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
@@ -76,7 +81,9 @@ def token(subject: str, issuer: str, key: SigningKey, claims: dict[str, object])
     return signed + "." + part(key.sign(signed.encode()).signature)
 
 
-async def test_credentials_file(tmp_path: Path) -> None:
+@asynccontextmanager
+async def operated(folder: Path, more: str = "") -> AsyncIterator[tuple[str, str]]:
+    """A broker that knows one operator, and where it is and the credentials file of a user."""
     operator, _, operator_key = key_pair(nkeys.PREFIX_BYTE_OPERATOR)
     account, _, account_key = key_pair(nkeys.PREFIX_BYTE_ACCOUNT)
     user, seed, _ = key_pair(nkeys.PREFIX_BYTE_USER)
@@ -85,19 +92,42 @@ async def test_credentials_file(tmp_path: Path) -> None:
     limits = {**unlimited, "imports": -1, "exports": -1, "conn": -1, "leaf": -1, "wildcards": True}
     account_jwt = token(account, operator, operator_key, {"type": "account", "limits": limits})
     user_jwt = token(user, account, account_key, {"type": "user", "pub": {}, "sub": {}, **unlimited})
-    credentials = tmp_path / "user.creds"
+    credentials = folder / "user.creds"
     credentials.write_text(
         f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed.decode()}\n------END USER NKEY SEED------\n"
     )
     preload = f'resolver: MEMORY\nresolver_preload: {{ {account}: "{account_jwt}" }}\n'
-    async with broker(tmp_path, f'operator: "{operator_jwt}"\n{preload}') as server:
-        address = f"nats://127.0.0.1:{server.port}"
-        fleet = await native.open(ConnectOptions(url=address, credentials=str(credentials)))
+    async with broker(folder, f'operator: "{operator_jwt}"\n{preload}{more}') as server:
+        yield f"nats://127.0.0.1:{server.port}", str(credentials)
+
+
+async def test_credentials_file(tmp_path: Path) -> None:
+    async with operated(tmp_path) as (address, credentials):
+        fleet = await native.open(ConnectOptions(url=address, credentials=credentials))
         assert (await ask(fleet, SUBJECT, b"", soon())).status == 503
         await fleet.close()
         with pytest.raises(UnavailableError, match=r"(?i)authorization"):
             await native.open(ConnectOptions(url=address))
+
+
+async def test_both_connections_of_a_worker_use_a_credentials_file(tmp_path: Path) -> None:
+    port = free_port()
+    async with operated(tmp_path, f'http: "127.0.0.1:{port}"\n') as (address, credentials):
+        options = json.dumps({"url": address, "credentials": credentials, "executors": 1})
+        code = "import sys; from npufleet import _native; _native.run_worker(sys.argv[1])"
+        worker = subprocess.Popen([sys.executable, "-c", code, options], stdout=subprocess.DEVNULL)  # noqa: ASYNC220
+
+        def connected() -> set[str]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/connz", timeout=5) as answer:
+                names = [connection.get("name", "") for connection in json.load(answer)["connections"]]
+            return {name.rpartition("-")[2] for name in names if name.startswith("npufleet-rust-")}
+
+        try:
+            await until(lambda: "control" in connected() and len(connected()) == 2)
+        finally:
+            worker.kill()
+            worker.wait()
 
 
 async def test_a_token(tmp_path: Path) -> None:

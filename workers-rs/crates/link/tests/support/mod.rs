@@ -1,6 +1,12 @@
 //! A link to a real broker, and what happens to it.
 
-#![allow(dead_code, missing_docs, unreachable_pub, unused_imports, reason = "each test program uses its part")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test program uses its part"
+)]
 
 mod broker;
 
