@@ -145,13 +145,19 @@ impl Polyphase {
                 for (place, value) in behind.iter_mut().enumerate() {
                     *value = self.padding.beyond(line, (sweep.kept + place).cast_signed());
                 }
-                let mut offset = self.skipped * self.down;
+                let (mut first, mut phase) = divided(self.skipped * self.down, self.up);
+                let (samples, phases_on) = divided(self.down, self.up);
                 for place in output {
                     pace.step(self.taps)?;
-                    let (first, phase) = (offset / self.up, offset % self.up);
                     let weights = &phases[phase * self.taps..][..self.taps];
                     *place = dot(&signal[first..][..self.taps], weights) + background;
-                    offset += self.down;
+                    // A division for every sample would cost as much as the filter.
+                    first += samples;
+                    phase += phases_on;
+                    if phase >= self.up {
+                        phase -= self.up;
+                        first += 1;
+                    }
                 }
                 Ok(())
             })
@@ -207,6 +213,10 @@ fn extreme<T: Float>(line: &[T], before: impl Fn(T, T) -> bool) -> T {
         }
     };
     line.iter().copied().reduce(better).unwrap_or_default()
+}
+
+const fn divided(number: usize, by: usize) -> (usize, usize) {
+    (number / by, number % by)
 }
 
 /// The sum of products, in lanes that the processor adds side by side.
