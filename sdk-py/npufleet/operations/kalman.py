@@ -122,6 +122,11 @@ def _gains(model: Model, steps: int, stop: Callable[[], bool]) -> Gains:
     covariance = model.P0
     for step in range(steps):
         _check_wanted(step, stop)
+        if step > 1 and np.array_equal(covariance, gains.covariance[step - 2]):
+            # Once a covariance repeats itself it is the same for ever.
+            for array in gains:
+                array[step:] = array[step - 1]
+            break
         predicted = model.F @ covariance @ model.F.T + model.Q
         crossed = predicted @ model.H.T
         factor = _factor(model.H @ crossed + model.R, "innovation", step)
