@@ -106,7 +106,7 @@ async fn a_lost_broker_is_found_again_with_all_subscriptions() {
     let broker = Broker::start(&["--port", &port]);
     let client = broker.client().await;
     let mut answers = client.subscribe("answers").await.unwrap();
-    client.flush().await.unwrap();
+    read_by(&client).await;
     // What was done while the broker was away leaves with the new connection, unless it is there already.
     polled
         .link
@@ -150,7 +150,7 @@ async fn threads_wait_for_a_broker_that_reads_nothing_and_lose_nothing() {
     let broker = Broker::start(&[]);
     let client = broker.client().await;
     let mut counted = client.subscribe("counted.*").await.unwrap();
-    client.flush().await.unwrap();
+    read_by(&client).await;
     let polled = Polled::new(&options(&broker.url)).await;
     broker.signal("STOP");
     let megabyte = Bytes::from(vec![0; 1_000_000]);
