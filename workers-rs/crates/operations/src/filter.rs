@@ -18,8 +18,7 @@ use crate::common::{
 };
 use crate::{Context, Operation};
 use apply::Apply;
-pub use design::{Band, Design, Family};
-pub use sections::Section;
+use design::{Band, Design, Family};
 
 /// A cutoff may not be closer to 0, to the Nyquist frequency or to the other cutoff than this part of the sample rate:
 /// closer ones leave too few digits for a filter in double precision.

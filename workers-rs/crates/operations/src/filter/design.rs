@@ -14,7 +14,7 @@ const RATE: f64 = 2.0;
 
 /// Which prototype.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Family {
+pub(super) enum Family {
     /// Maximally flat.
     Butterworth,
     /// Equal ripple of so many decibels in the passband.
@@ -23,7 +23,7 @@ pub enum Family {
 
 /// Which band passes; cutoffs are fractions of the Nyquist frequency.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Band {
+pub(super) enum Band {
     /// Below the cutoff.
     Low(f64),
     /// Above the cutoff.
@@ -36,13 +36,13 @@ pub enum Band {
 
 /// What identifies a design.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Design {
+pub(super) struct Design {
     /// The prototype.
-    pub family: Family,
+    pub(super) family: Family,
     /// The band.
-    pub band: Band,
+    pub(super) band: Band,
     /// Poles of the prototype.
-    pub order: usize,
+    pub(super) order: usize,
 }
 
 /// Zeros, poles and gain.
@@ -54,7 +54,7 @@ struct Roots {
 
 impl Design {
     /// How many poles the filter has: a band has two edges, and so twice as many.
-    pub const fn poles(&self) -> usize {
+    pub(super) const fn poles(&self) -> usize {
         match self.band {
             Band::Low(_) | Band::High(_) => self.order,
             Band::Pass(..) | Band::Stop(..) => 2 * self.order,
@@ -62,12 +62,12 @@ impl Design {
     }
 
     /// How many second-order sections the filter has.
-    pub const fn sections(&self) -> usize {
+    pub(super) const fn sections(&self) -> usize {
         self.poles().div_ceil(2)
     }
 
     /// The second-order sections; none when double precision cannot hold a stable filter of this design.
-    pub fn make(&self) -> Option<Vec<Section>> {
+    pub(super) fn make(&self) -> Option<Vec<Section>> {
         let warp = |cutoff: f64| 2.0 * RATE * (PI * cutoff / RATE).tan();
         let prototype = self.prototype();
         let analogue = match self.band {

@@ -12,11 +12,11 @@ const TIE: f64 = 1e-12;
 
 /// `y[n] = b0 x[n] + b1 x[n-1] + b2 x[n-2] - a1 y[n-1] - a2 y[n-2]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Section {
+pub(super) struct Section {
     /// The coefficients of the input.
-    pub b: [f64; 3],
+    pub(super) b: [f64; 3],
     /// The coefficients of the output but for the first, which is 1.
-    pub a: [f64; 2],
+    pub(super) a: [f64; 2],
 }
 
 /// Pairs zeros and poles as `scipy.signal.zpk2sos` does: the poles closest to the unit circle come last and take the
