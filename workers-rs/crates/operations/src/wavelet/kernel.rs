@@ -52,14 +52,19 @@ fn analyse_by<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>,
     }
 }
 
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "a block's sums stay in registers only where it is inlined"
+)]
+#[inline(always)]
 fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>) -> [[T; BLOCK]; 2] {
     let (mut lows, mut highs) = ([T::default(); BLOCK], [T::default(); BLOCK]);
-    let (even, odd) = (&even[..BLOCK + HALF - 1], &odd[..BLOCK + HALF - 1]);
+    let ([low_even, low_odd], [high_even, high_odd]) = (&bank.low, &bank.high);
     for tap in 0..HALF {
+        let (even, odd) = (&even[tap..][..BLOCK], &odd[tap..][..BLOCK]);
         for lane in 0..BLOCK {
-            lows[lane] += even[tap + lane] * bank.low[0][tap] + odd[tap + lane] * bank.low[1][tap];
-            highs[lane] += even[tap + lane] * bank.high[0][tap] + odd[tap + lane] * bank.high[1][tap];
+            lows[lane] += even[lane] * low_even[tap] + odd[lane] * low_odd[tap];
+            highs[lane] += even[lane] * high_even[tap] + odd[lane] * high_odd[tap];
         }
     }
     [lows, highs]
@@ -94,7 +99,11 @@ fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<
     }
 }
 
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "a block's sums stay in registers only where it is inlined"
+)]
+#[inline(always)]
 fn synthesise_block<T: Real, const HALF: usize>(
     low: &[T],
     high: &[T],
@@ -105,10 +114,11 @@ fn synthesise_block<T: Real, const HALF: usize>(
     let mut made = [[T::default(); BLOCK]; 2];
     for (side, made) in made.iter_mut().enumerate() {
         let (shift, taps) = (side * shift, side ^ shift);
-        let (low, high) = (&low[shift..][..BLOCK + HALF - 1], &high[shift..][..BLOCK + HALF - 1]);
+        let (low_taps, high_taps) = (&bank.low[taps], &bank.high[taps]);
         for tap in 0..HALF {
+            let (low, high) = (&low[tap + shift..][..BLOCK], &high[tap + shift..][..BLOCK]);
             for lane in 0..BLOCK {
-                made[lane] += low[tap + lane] * bank.low[taps][tap] + high[tap + lane] * bank.high[taps][tap];
+                made[lane] += low[lane] * low_taps[tap] + high[lane] * high_taps[tap];
             }
         }
     }
