@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.transport import jetstream
+from npufleet.transport.together import together
 from npufleet.wire.contract import LANES
 from npufleet.wire.subject import PREFIX
 
@@ -58,12 +59,16 @@ async def create(client: Client, prefix: str = PREFIX, *, ack_wait: float | None
         if name not in there:
             await jetstream.ask(client, f"STREAM.CREATE.{name}", stream, _ANSWER_S)
     there = await _names(client, f"CONSUMER.NAMES.{JOBS}", "consumers")
-    for name, consumer in consumers(prefix).items():
-        if name not in there:
-            if ack_wait is not None:
-                consumer["ack_wait"] = round(ack_wait * NANOSECONDS)
-            body = {"stream_name": JOBS, "config": consumer}
-            await jetstream.ask(client, f"CONSUMER.CREATE.{JOBS}.{name}", body, _ANSWER_S)
+
+    async def make(name: str) -> None:
+        consumer = wanted[name]
+        if ack_wait is not None:
+            consumer["ack_wait"] = round(ack_wait * NANOSECONDS)
+        body = {"stream_name": JOBS, "config": consumer}
+        await jetstream.ask(client, f"CONSUMER.CREATE.{JOBS}.{name}", body, _ANSWER_S)
+
+    wanted = consumers(prefix)
+    await together(make, wanted.keys() - there, len(wanted))
 
 
 async def _names(client: Client, question: str, key: str) -> set[str]:

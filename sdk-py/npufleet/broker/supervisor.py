@@ -1,7 +1,7 @@
 """Keep a broker and its workers running on this machine, and leave nothing behind.
 
 `python -m npufleet.broker.supervisor` starts nats-server from local.conf, creates the model registry's buckets, starts
-the workers, and says on standard output, as one JSON object per line, what happens:
+the workers and creates the jobs' streams, and says on standard output, as one JSON object per line, what happens:
 
     started   {child, pid}                                a process exists
     ready     {child, ...}                                a worker serves (as the worker said it)
@@ -20,6 +20,7 @@ One thread on purpose: the kernel's signal at a parent's death is bound to the t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -34,8 +35,11 @@ from npufleet.broker.service import Service, ServiceFailedError
 from npufleet.errors import FleetError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from npufleet.broker.child import Child
     from npufleet.broker.service import Emit
+    from npufleet.transport.connection import Client
 
 BROKER_PATIENCE = 5.0
 """Seconds that nats-server gets to close its files."""
@@ -65,6 +69,7 @@ class Supervisor:
         broker = [str(server.find_server()), "-c", str(LOCAL_CONFIGURATION)]
         await self._start(Service("broker", broker, self._broker_environment, self._emit, ready=self._broker_ready))
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._create_streams())
             for name, command in planned.commands.items():
                 group.create_task(self._start(Service(name, command, self._worker_environment, self._emit)))
         if self._options.announce is not None:
@@ -104,22 +109,30 @@ class Supervisor:
         return workers.environment(url, self._configuration.password)
 
     async def _broker_ready(self, child: Child) -> None:
-        """Wait for the server's port, then make what it stores: the bucket in memory is gone after each restart."""
+        """Wait for the server's port, then make the buckets: the one in memory is gone after each restart."""
         self._port = await server.wait_port(self._folder.path, child.pid)
-        await create_stores(self.url)
+        from npufleet.broker import buckets  # nats-py is imported while the server starts
+
+        async with _connected(self.url) as client:
+            await buckets.create(client.jetstream())
+
+    async def _create_streams(self) -> None:
+        """Make the streams of jobs, which are kept in files: once is enough, and the workers need not wait for it."""
+        from npufleet.broker import streams
+
+        async with _connected(self.url) as client:
+            await streams.create(client)
 
 
-async def create_stores(url: str) -> None:
-    """Connect to a broker and create the model registry's buckets and the jobs' streams where they are missing."""
-    from npufleet.broker import buckets, streams
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Client]:
     from npufleet.transport.connection import Client, connect
     from npufleet.transport.options import ConnectOptions
 
     client = Client()
     await connect(client, ConnectOptions(url=url, name="npufleet-supervisor"))
     try:
-        await buckets.create(client.jetstream())
-        await streams.create(client)
+        yield client
     finally:
         await client.close()
 
