@@ -133,7 +133,7 @@ def test_the_registry_has_these_methods() -> None:
 
 def test_what_comes_back_has_these_fields() -> None:
     properties = {name for name in vars(Result) if not name.startswith("_")}
-    assert properties == {"array", "device", "engine", "fallback_reason", "params", "timing", "trace_id"}
+    assert properties == {"array", "device", "engine", "fallback_reason", "params", "tensors", "timing", "trace_id"}
     assert [field.name for field in dataclasses.fields(Statistics)] == [
         "calls", "answered", "retries", "errors", "fallbacks", "engines",
     ]  # fmt: skip

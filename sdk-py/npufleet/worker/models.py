@@ -183,5 +183,6 @@ class Models:
             "outputs": [port.describe() for port in model.outputs] if model else [],
         }
         self._said[info.key] = info, status
-        self._events.emit("model", name=info.name, version=info.version, state=state, device=device, error=error)
+        # In this order: who hears the event finds the status.
         await self._registry.report(info, status)
+        self._events.emit("model", name=info.name, version=info.version, state=state, device=device, error=error)
