@@ -9,11 +9,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import calls, inference, startup, transform
+from tests.bench import calls, inference, operations, startup, transform
 from tests.bench.figure import Figure, number
 from tests.bench.stand import OUT, Effort, build_floor_programs
 
-GROUPS = {"calls": calls, "inference": inference, "transform": transform, "startup": startup}
+GROUPS = {
+    "calls": calls,
+    "inference": inference,
+    "transform": transform,
+    "operations": operations,
+    "startup": startup,
+}
 
 
 def machine() -> str:

@@ -11,6 +11,13 @@ import pytest
 SLOW = {"numpy", "asyncio", "nats", "openvino", "scipy", "opentelemetry", "rich", "npufleet.fleet"}
 
 
+def test_a_rust_worker_is_started_with_little_python() -> None:
+    program = "import sys, npufleet.worker.__main__; print(sorted({'numpy', 'ssl', 'asyncio'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["models", "--help"], ["up", "--help"]])
 def test_help_imports_nothing_slow(words: list[str]) -> None:
     program = (

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from npufleet.errors import InvalidParameterError
 from npufleet.wire.subject import check_prefix
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 SCHEMES = ("nats", "tls")
@@ -97,6 +99,8 @@ class ConnectOptions:
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context that verifies the broker, with our certificate when there is one."""
+        import ssl  # here, since the Rust worker goes without it
+
         context = ssl.create_default_context(cafile=self.tls_ca)
         if self.tls_certificate is not None:
             context.load_cert_chain(self.tls_certificate, self.tls_key)

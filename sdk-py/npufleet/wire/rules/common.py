@@ -19,6 +19,8 @@ Rule = Callable[[Tensors, Params], None]
 
 RANK_LIMIT: Final[int] = DOCUMENT["limits"]["dimensions"]
 RESULT_LIMIT: Final[int] = DOCUMENT["limits"]["result_bytes"]
+DTYPES: Final[Mapping[str, Mapping[str, Any]]] = DOCUMENT["dtypes"]
+"""Contract words to `numpy` name and `bytes`; nothing here needs NumPy itself, which a Rust worker goes without."""
 
 
 def position(params: Params, rank: int, name: str = "axis") -> int:

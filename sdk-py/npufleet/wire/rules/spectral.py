@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError
-from npufleet.wire.document import DOCUMENT
 from npufleet.wire.rules import segments, window
-from npufleet.wire.rules.common import check_shape, position
+from npufleet.wire.rules.common import DTYPES, check_shape, position
 
 if TYPE_CHECKING:
     from npufleet.wire.rules.common import Params, Tensors
@@ -70,6 +69,6 @@ def _check_method(tensors: Tensors, params: Params, method: str) -> None:
         raise InvalidShapeError(f"tensor 'y' is {given} with method {method}; allowed: with {' and '.join(PAIRS)} only")
     if "y" in tensors and tensors["y"] != tensors["x"]:
         (given, shape), (allowed, like) = [
-            (DOCUMENT["dtypes"][word]["numpy"], shape) for word, shape in (tensors["y"], tensors["x"])
+            (DTYPES[word]["numpy"], shape) for word, shape in (tensors["y"], tensors["x"])
         ]
         raise InvalidShapeError(f"tensor 'y' is {given} of shape {shape}; allowed: {allowed} of shape {like}, as x")

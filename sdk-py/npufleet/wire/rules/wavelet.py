@@ -7,8 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError
-from npufleet.wire.dtype import DTYPES
-from npufleet.wire.rules.common import check_result, position
+from npufleet.wire.rules.common import DTYPES, check_result, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,7 @@ def check(tensors: Tensors, params: Params) -> None:
     lines = math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
     # What is denoised is no larger than what came.
     counts = lengths(samples, taps, params["mode"], level) if method == "decompose" else [0]
-    check_result(lines * (sum(counts[1:]) + counts[-1]) * DTYPES[dtype].size)
+    check_result(lines * (sum(counts[1:]) + counts[-1]) * DTYPES[dtype]["bytes"])
 
 
 def filter_length(wavelet: str) -> int:
@@ -106,8 +105,8 @@ def _check_coefficients(tensors: Tensors, params: Params) -> None:
     for name in details:
         found, detail = tensors[name]
         if found != dtype:
-            wanted = DTYPES[dtype].numpy.name
-            raise InvalidShapeError(f"tensor '{name}' has dtype {DTYPES[found].numpy.name}; allowed: {wanted}")
+            wanted = DTYPES[dtype]["numpy"]
+            raise InvalidShapeError(f"tensor '{name}' has dtype {DTYPES[found]['numpy']}; allowed: {wanted}")
         # The samples of an odd number come back with one more, which the next level leaves out.
         allowed = [each for each in (count - 1, count) if each > 0]
         if len(detail) != len(shape) or detail[:axis] + detail[axis + 1 :] != others or detail[axis] not in allowed:
@@ -119,4 +118,4 @@ def _check_coefficients(tensors: Tensors, params: Params) -> None:
                 f"tensor '{name}' has {detail[axis]} coefficients along axis {params['axis']}; "
                 f"allowed: {taps // 2} up for {params['wavelet']}"
             )
-    check_result(math.prod(others) * count * DTYPES[dtype].size)
+    check_result(math.prod(others) * count * DTYPES[dtype]["bytes"])
