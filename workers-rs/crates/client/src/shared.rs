@@ -41,8 +41,6 @@ pub(crate) enum Submission<T> {
 /// Work that waits for the driver; `closed` under the same lock, so that nothing can be left where nobody looks.
 struct Submissions<T> {
     waiting: Vec<Submission<T>>,
-    /// Whether the driver may take it: what arrives for other reasons does not tear a burst into small messages.
-    released: bool,
     closed: bool,
 }
 
@@ -61,7 +59,6 @@ impl<T> Shared<T> {
         Self {
             submissions: Mutex::new(Submissions {
                 waiting: Vec::new(),
-                released: false,
                 closed: false,
             }),
             driver: AtomicWaker::new(),
@@ -102,10 +99,9 @@ impl<T> Shared<T> {
         let alone = submissions.waiting.is_empty() && in_flight == 0;
         submissions.waiting.push(submission);
         let burst = (in_flight / BURST_SHARE).max(SMALLEST_BURST);
-        let release = alone || submissions.waiting.len().is_multiple_of(burst);
-        submissions.released |= release;
+        let burst = submissions.waiting.len().is_multiple_of(burst);
         drop(submissions);
-        if release {
+        if alone || burst {
             self.driver.wake();
         }
         true
@@ -113,10 +109,7 @@ impl<T> Shared<T> {
 
     /// Wakes the driver if work waits for it.
     pub(crate) fn flush(&self) {
-        let mut submissions = self.submissions.lock();
-        if !submissions.waiting.is_empty() {
-            submissions.released = true;
-            drop(submissions);
+        if !self.submissions.lock().waiting.is_empty() {
             self.driver.wake();
         }
     }
@@ -126,14 +119,11 @@ impl<T> Shared<T> {
         self.in_flight.store(calls, Ordering::Relaxed);
     }
 
-    /// Swaps the released work into `into`, which must be empty, and registers the driver for what comes next.
+    /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.
     pub(crate) fn take_submissions(&self, cx: &std::task::Context<'_>, into: &mut Vec<Submission<T>>) {
         // Registered before looking: what is pushed in between wakes again instead of being missed.
         self.driver.register(cx.waker());
-        let mut submissions = self.submissions.lock();
-        if std::mem::take(&mut submissions.released) {
-            std::mem::swap(&mut submissions.waiting, into);
-        }
+        std::mem::swap(&mut self.submissions.lock().waiting, into);
     }
 
     /// Refuses work from now on and returns what still waits.
