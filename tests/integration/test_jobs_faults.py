@@ -95,7 +95,8 @@ async def test_a_job_that_kills_its_workers_becomes_a_dead_letter(broker: Broker
             await healthy.result()
             with pytest.raises(InternalError, match="no worker lived"):
                 await job.result()
-        letter = await dead_letter(plain, "echo", job.id)
+            # The letter follows the result; a worker has to be there for it.
+            letter = await dead_letter(plain, "echo", job.id)
         assert [event["state"] for event in json.loads(letter.headers["Npu-History"])] == [
             "running",
             "running",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import npufleet
+from npufleet.wire import contract
 from tests.support.worker_stand import PATIENCE, Broker, call, client, endpoints, worker
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -56,8 +57,7 @@ async def test_the_metadata_say_what_runs_where(broker, fleet):
 async def test_each_operation_is_an_endpoint(broker, fleet):
     listed = (await ask(broker, "$SRV.INFO"))["endpoints"]
     assert {each["name"]: (each["subject"], each["queue_group"]) for each in listed} == {
-        "echo": ("npu.v1.fallback.*.echo", "python"),
-        "fft": ("npu.v1.fallback.*.fft", "python"),
+        name: (f"npu.v1.fallback.*.{name}", "python") for name in contract.OPERATIONS if name != "infer"
     }
 
 
