@@ -187,13 +187,12 @@ def _run(
     # A call typed by a person is one that a person may want to look into.
     os.environ.setdefault("OTEL_TRACES_SAMPLER", "always_on")
 
-    async def work() -> Result:
-        chosen = {} if lane is None else {"lane": lane}
-        async with connection.open() as fleet:
-            return await fleet.call(row.name, arrays, params, model=given.get("model"), timeout=timeout, **chosen)
-
+    chosen = {} if lane is None else {"lane": lane}
     with console.waiting(f"{row.name} on the fleet"):
-        result = console.run(work(), as_json=as_json)
+        result = connection.ask(
+            lambda fleet: fleet.call(row.name, arrays, params, model=given.get("model"), timeout=timeout, **chosen),
+            as_json=as_json,
+        )
     written = tensors.write_outputs(dict(result), given["outputs"] or ())
     if as_json:
         console.document(document(row.name, result, written))

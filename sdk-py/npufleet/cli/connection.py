@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from npufleet.broker import announcement
+from npufleet.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from npufleet.fleet import AsyncFleet
     from npufleet.opening import Opening
+
+Value = TypeVar("Value")
 
 _OPTIONS = {
     "url": "Address of the broker. Default: the fleet that `npufleet up` runs here, or nats://127.0.0.1:4222.",
@@ -41,6 +44,15 @@ class Connection:
 
         url = self.given["url"] or announcement.read(announcement.default_path())
         return AsyncFleet.connect(**{**self.given, "url": url})
+
+    def ask(self, question: Callable[[AsyncFleet], Awaitable[Value]], *, as_json: bool) -> Value:
+        """Connect, ask the fleet one thing and return its answer; an error ends the command, see `console.run`."""
+
+        async def work() -> Value:
+            async with self.open() as fleet:
+                return await question(fleet)
+
+        return console.run(work(), as_json=as_json)
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

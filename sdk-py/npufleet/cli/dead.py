@@ -9,6 +9,7 @@ import typer
 
 from npufleet.cli import console
 from npufleet.cli.connection import Connection, connected
+from npufleet.cli.jobs import JobId, resubmitted
 
 if TYPE_CHECKING:
     from npufleet.jobs.dead import DeadLetter
@@ -18,8 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
 
 @app.command("list")
@@ -32,12 +31,7 @@ def list_(
     connection: Connection,
 ) -> None:
     """List dead letters, the oldest first."""
-
-    async def work() -> list[DeadLetter]:
-        async with connection.open() as fleet:
-            return await fleet.jobs.dead.list(operation=operation, limit=limit)
-
-    letters = console.run(work(), as_json=as_json)
+    letters = connection.ask(lambda fleet: fleet.jobs.dead.list(operation=operation, limit=limit), as_json=as_json)
     if as_json:
         console.document({"ok": True, "dead": [asdict(letter) for letter in letters]})
     elif letters:
@@ -50,12 +44,7 @@ def list_(
 @connected
 def show(*, job_id: JobId, as_json: console.Json = False, connection: Connection) -> None:
     """Show a dead letter with its whole history."""
-
-    async def work() -> DeadLetter:
-        async with connection.open() as fleet:
-            return await fleet.jobs.dead.show(job_id)
-
-    letter = console.run(work(), as_json=as_json)
+    letter = connection.ask(lambda fleet: fleet.jobs.dead.show(job_id), as_json=as_json)
     if as_json:
         console.document({"ok": True, **asdict(letter)})
     else:
@@ -66,16 +55,8 @@ def show(*, job_id: JobId, as_json: console.Json = False, connection: Connection
 @connected
 def replay(*, job_id: JobId, as_json: console.Json = False, connection: Connection) -> None:
     """Submit a dead letter's job again as a new job, remove the letter, and print the new job's id."""
-
-    async def work() -> str:
-        async with connection.open() as fleet:
-            return (await fleet.jobs.dead.replay(job_id)).id
-
-    again = console.run(work(), as_json=as_json)
-    if as_json:
-        console.document({"ok": True, "job_id": again, "retry_of": job_id})
-    else:
-        typer.echo(again)
+    again = connection.ask(lambda fleet: fleet.jobs.dead.replay(job_id), as_json=as_json)
+    resubmitted(job_id, again, as_json=as_json)
 
 
 @app.command()
@@ -90,12 +71,7 @@ def purge(
     """Remove one dead letter, or all of them, with what they carry."""
     if (job_id is None) != everything:
         raise console.usage("give the id of a job, or --all")
-
-    async def work() -> int:
-        async with connection.open() as fleet:
-            return await fleet.jobs.dead.purge(job_id)
-
-    count = console.run(work(), as_json=as_json)
+    count = connection.ask(lambda fleet: fleet.jobs.dead.purge(job_id), as_json=as_json)
     if as_json:
         console.document({"ok": True, "removed": count})
     else:

@@ -18,18 +18,13 @@ NAMES = {"rust_workers": "Rust workers", "python_workers": "Python workers", "np
 @connected
 def health(*, as_json: console.Json = False, connection: Connection) -> None:
     """Say how the fleet is: Rust workers, Python workers, NPU, MATLAB. Exit status 3 when nobody answers calls."""
-    report = console.run(_collect(connection), as_json=as_json)
+    report = connection.ask(lambda fleet: fleet.health(), as_json=as_json)
     if as_json:
         console.document(report)
     else:
         console.people().print(_table(report))
     if not report["ok"]:
         raise typer.Exit(exit_codes.UNAVAILABLE)
-
-
-async def _collect(connection: Connection) -> dict[str, Any]:
-    async with connection.open() as fleet:
-        return await fleet.health()
 
 
 def _table(report: dict[str, Any]) -> Table:

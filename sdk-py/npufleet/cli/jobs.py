@@ -85,12 +85,9 @@ def list_(
     connection: Connection,
 ) -> None:
     """List jobs, the latest news first."""
-
-    async def work() -> list[JobStatus]:
-        async with connection.open() as fleet:
-            return await fleet.jobs.list(state=state, operation=operation, limit=limit)
-
-    found = console.run(work(), as_json=as_json)
+    found = connection.ask(
+        lambda fleet: fleet.jobs.list(state=state, operation=operation, limit=limit), as_json=as_json
+    )
     if as_json:
         console.document({"ok": True, "jobs": [asdict(each) for each in found]})
     elif found:
@@ -103,7 +100,7 @@ def list_(
 @connected
 def show(*, job_id: JobId, as_json: console.Json = False, connection: Connection) -> None:
     """Show what is known about a job."""
-    _status(console.run(_asked(connection, job_id, "status"), as_json=as_json), as_json=as_json)
+    _status(connection.ask(lambda fleet: fleet.job(job_id).status(), as_json=as_json), as_json=as_json)
 
 
 @app.command()
@@ -133,23 +130,14 @@ def result(
 @connected
 def cancel(*, job_id: JobId, as_json: console.Json = False, connection: Connection) -> None:
     """Cancel a job, wherever it is; what is over stays as it is."""
-    _status(console.run(_asked(connection, job_id, "cancel"), as_json=as_json), as_json=as_json)
+    _status(connection.ask(lambda fleet: fleet.job(job_id).cancel(), as_json=as_json), as_json=as_json)
 
 
 @app.command()
 @connected
 def retry(*, job_id: JobId, as_json: console.Json = False, connection: Connection) -> None:
     """Submit a job that failed for good once more, as a new job, and print its id."""
-
-    async def work() -> str:
-        async with connection.open() as fleet:
-            return (await fleet.jobs.retry(job_id)).id
-
-    again = console.run(work(), as_json=as_json)
-    if as_json:
-        console.document({"ok": True, "job_id": again, "retry_of": job_id})
-    else:
-        typer.echo(again)
+    resubmitted(job_id, connection.ask(lambda fleet: fleet.jobs.retry(job_id), as_json=as_json), as_json=as_json)
 
 
 @app.command()
@@ -168,10 +156,12 @@ def watch(*, job_id: JobId, as_json: console.Json = False, connection: Connectio
     console.run(work(), as_json=as_json)
 
 
-async def _asked(connection: Connection, job_id: str, what: str) -> JobStatus:
-    async with connection.open() as fleet:
-        job: Job = fleet.job(job_id)
-        return await (job.cancel() if what == "cancel" else job.status())
+def resubmitted(job_id: str, again: Job, *, as_json: bool) -> None:
+    """Print the id of a job that was submitted once more."""
+    if as_json:
+        console.document({"ok": True, "job_id": again.id, "retry_of": job_id})
+    else:
+        typer.echo(again.id)
 
 
 def _give(operation: str, found: Result, outputs: list[str] | None, *, as_json: bool, job_id: str) -> None:

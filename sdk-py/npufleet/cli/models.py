@@ -72,12 +72,7 @@ def add(
 @connected
 def list_(*, as_json: console.Json = False, connection: Connection) -> None:
     """List every version of every model with the workers that serve it."""
-
-    async def work() -> Sequence[ModelInfo]:
-        async with connection.open() as fleet:
-            return await fleet.models.list()
-
-    infos = console.run(work(), as_json=as_json)
+    infos = connection.ask(lambda fleet: fleet.models.list(), as_json=as_json)
     if as_json:
         console.document({"ok": True, "models": [asdict(info) for info in infos]})
     elif infos:
@@ -90,12 +85,7 @@ def list_(*, as_json: console.Json = False, connection: Connection) -> None:
 @connected
 def info(*, name: Name, version: Version = None, as_json: console.Json = False, connection: Connection) -> None:
     """Show one version of a model: files, settings, inputs and outputs (version: the highest)."""
-
-    async def work() -> ModelInfo:
-        async with connection.open() as fleet:
-            return await fleet.models.info(name, version)
-
-    found = console.run(work(), as_json=as_json)
+    found = connection.ask(lambda fleet: fleet.models.info(name, version), as_json=as_json)
     if as_json:
         console.document(asdict(found) | {"ok": True})
     else:
@@ -106,12 +96,7 @@ def info(*, name: Name, version: Version = None, as_json: console.Json = False, 
 @connected
 def remove(*, name: Name, version: Version = None, as_json: console.Json = False, connection: Connection) -> None:
     """Remove a version of a model and wait until the workers have withdrawn it (version: all of them)."""
-
-    async def work() -> None:
-        async with connection.open() as fleet:
-            await fleet.models.remove(name, version)
-
-    console.run(work(), as_json=as_json)
+    connection.ask(lambda fleet: fleet.models.remove(name, version), as_json=as_json)
     if as_json:
         console.document({"ok": True, "name": name, "version": version})
     else:

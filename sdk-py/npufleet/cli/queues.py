@@ -22,12 +22,7 @@ def queues(*, context: typer.Context, as_json: console.Json = False, connection:
     """Show the jobs of each lane: waiting, running, delivered more than once, and the age of the oldest."""
     if context.invoked_subcommand is not None:
         return
-
-    async def work() -> list[QueueStatus]:
-        async with connection.open() as fleet:
-            return await fleet.jobs.queues()
-
-    found = console.run(work(), as_json=as_json)
+    found = connection.ask(lambda fleet: fleet.jobs.queues(), as_json=as_json)
     if as_json:
         console.document({"ok": True, "queues": [asdict(each) for each in found]})
     else:
@@ -38,12 +33,7 @@ def queues(*, context: typer.Context, as_json: console.Json = False, connection:
 @connected
 def create(*, as_json: console.Json = False, connection: Connection) -> None:
     """Create the streams and consumers that are missing; what is there is left alone."""
-
-    async def work() -> None:
-        async with connection.open() as fleet:
-            await fleet.jobs.create_streams()
-
-    console.run(work(), as_json=as_json)
+    connection.ask(lambda fleet: fleet.jobs.create_streams(), as_json=as_json)
     if as_json:
         console.document({"ok": True})
     else:
