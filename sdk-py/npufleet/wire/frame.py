@@ -46,11 +46,6 @@ class Plan:
         # None when the arrays go out as they are and in the order they came.
         self._steps = [(i, rows[i][1].numpy) for i in order] if swapped or order != sorted(order) else None
 
-    @property
-    def converts(self) -> bool:
-        """Whether the data needs another order or another byte order than it has."""
-        return self._steps is not None
-
     def join(self, arrays: tuple[NDArray[Any], ...]) -> bytes:
         """Return the frame of arrays that have the plan's dtypes and shapes, in the order they were planned."""
         parts: tuple[Any, ...] = arrays

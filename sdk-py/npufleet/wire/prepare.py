@@ -23,22 +23,6 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
     one. A second request with the same names, dtypes, shapes and parameters costs a lookup and the copy of the
     data. Raises `InvalidShapeError` and `InvalidParameterError` naming the field, the value and what is allowed.
     """
-    if not params:
-        # By far the most common request, and the one that a fleet's speed is measured with: one array as it is.
-        data: Any = tensors
-        header = None
-        if type(data) is np.ndarray:
-            header = _HEADERS.get((operation.name, data.dtype, data.shape))
-        elif type(data) is dict and len(data) == 1:
-            ((only, data),) = data.items()
-            if type(data) is np.ndarray:
-                header = _HEADERS.get((operation.name, only, data.dtype, data.shape))
-        if header is not None:
-            try:
-                return b"".join((header, data))
-            except (TypeError, ValueError, BufferError):
-                # It is not contiguous; which of these says so depends on the Python version.
-                return b"".join((header, data.tobytes()))
     # The types belong to the key: 1, 1.0 and True are equal, and not equally valid.
     given = (tuple(params.items()), tuple(map(type, params.values()))) if params else None
     key: Any
@@ -58,9 +42,6 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
         return _plan(operation, tensors, arrays, params).join(arrays)
     if plan is None:
         plan = remember(_PLANS, key, _plan(operation, tensors, arrays, params))
-        if len(arrays) == 1 and given is None and not plan.converts:
-            names = tensors if isinstance(tensors, Mapping) else ()
-            remember(_HEADERS, (operation.name, *names, arrays[0].dtype, arrays[0].shape), plan.header)
     return plan.join(arrays)
 
 
@@ -81,5 +62,3 @@ def _only_input(operation: Operation) -> str:
 
 
 _PLANS: dict[Any, Plan] = {}
-_HEADERS: dict[Any, bytes] = {}
-"""Headers of requests that are one array without parameters, to be followed by its bytes as they are."""
