@@ -35,8 +35,7 @@ impl Now {
     }
 }
 
-pub(crate) struct Call<T> {
-    pub(crate) ticket: T,
+pub(crate) struct Call {
     pub(crate) subject: Subject,
     pub(crate) deadline: Instant,
     /// When the caller wants to hear that half of its time has passed.
@@ -45,7 +44,7 @@ pub(crate) struct Call<T> {
     pub(crate) sent: bool,
 }
 
-impl<T> Call<T> {
+impl Call {
     /// The next moment at which something is to be done.
     fn due(&self) -> Instant {
         self.half_time.unwrap_or(self.deadline)
@@ -54,7 +53,7 @@ impl<T> Call<T> {
 
 /// Spreads our own sequence numbers over the table. They are nobody's input, so no defence against collisions is needed.
 #[derive(Default)]
-struct SequenceHasher(u64);
+pub struct SequenceHasher(u64);
 
 impl Hasher for SequenceHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -73,15 +72,18 @@ impl Hasher for SequenceHasher {
     }
 }
 
+/// Something for each of a client's calls, by their sequence numbers.
+pub type BySequence<V> = HashMap<u64, V, BuildHasherDefault<SequenceHasher>>;
+
 /// Calls by sequence, and when the next of them may expire.
-pub(crate) struct Calls<T> {
-    calls: HashMap<u64, Call<T>, BuildHasherDefault<SequenceHasher>>,
+pub(crate) struct Calls {
+    calls: BySequence<Call>,
     /// No deadline lies before this instant. Exact only right after a scan: calls that were answered leave it stale,
     /// which costs one scan too many and spares an ordered structure on the hot path.
     earliest: Option<Instant>,
 }
 
-impl<T> Calls<T> {
+impl Calls {
     pub(crate) fn new() -> Self {
         Self {
             calls: HashMap::default(),
@@ -89,7 +91,7 @@ impl<T> Calls<T> {
         }
     }
 
-    pub(crate) fn insert(&mut self, sequence: u64, call: Call<T>) {
+    pub(crate) fn insert(&mut self, sequence: u64, call: Call) {
         let due = call.due();
         self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
         self.calls.insert(sequence, call);
@@ -103,11 +105,11 @@ impl<T> Calls<T> {
         self.calls.contains_key(&sequence)
     }
 
-    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Call<T>> {
+    pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Call> {
         self.calls.get_mut(&sequence)
     }
 
-    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Call<T>> {
+    pub(crate) fn remove(&mut self, sequence: u64) -> Option<Call> {
         self.calls.remove(&sequence)
     }
 
@@ -115,20 +117,16 @@ impl<T> Calls<T> {
         self.earliest
     }
 
-    /// Returns the tickets of calls that half of their time has passed for; each once. A [`Calls::take`] must follow.
-    pub(crate) fn half_times(&mut self, now: Instant) -> impl Iterator<Item = T>
-    where
-        T: Clone,
-    {
-        let due = move |call: &&mut Call<T>| call.half_time.is_some_and(|half_time| half_time <= now);
-        self.calls.values_mut().filter(due).map(|call| {
-            call.half_time = None;
-            call.ticket.clone()
+    /// Returns the calls that half of their time has passed for; each once. A [`Calls::take`] must follow.
+    pub(crate) fn half_times(&mut self, now: Instant) -> impl Iterator<Item = u64> {
+        self.calls.iter_mut().filter_map(move |(sequence, call)| {
+            call.half_time.take_if(|half_time| *half_time <= now)?;
+            Some(*sequence)
         })
     }
 
     /// Takes out every call that `which` names.
-    pub(crate) fn take(&mut self, mut which: impl FnMut(&Call<T>) -> bool) -> Vec<(u64, Call<T>)> {
+    pub(crate) fn take(&mut self, mut which: impl FnMut(&Call) -> bool) -> Vec<(u64, Call)> {
         let taken = self.calls.extract_if(|_, call| which(call)).collect();
         self.earliest = self.calls.values().map(Call::due).min();
         taken
@@ -148,7 +146,6 @@ mod tests {
             calls.insert(
                 sequence,
                 Call {
-                    ticket: sequence,
                     subject: "s".into(),
                     deadline,
                     half_time: None,
@@ -160,7 +157,10 @@ mod tests {
         let expired = calls.take(|call| call.deadline <= start + Duration::from_secs(20));
         assert_eq!(expired.len(), 2);
         assert_eq!(calls.earliest(), Some(start + Duration::from_secs(30)));
-        assert_eq!(calls.remove(1).map(|call| call.ticket), Some(1));
+        assert_eq!(
+            calls.remove(1).map(|call| call.deadline),
+            Some(start + Duration::from_secs(30))
+        );
         calls.take(|_| true);
         assert_eq!(calls.earliest(), None);
     }

@@ -12,14 +12,14 @@ use crate::outcome::{Outcome, Refusal, Request};
 use crate::shared::{Shared, Submission};
 use crate::thread::{self, Connected};
 
-/// Sends calls and collects what came of them; `T` is whatever the caller wants back with each.
-pub struct Client<T: Clone + Send + 'static> {
-    shared: Arc<Shared<T>>,
+/// Sends calls and collects what came of them, each by its sequence number.
+pub struct Client {
+    shared: Arc<Shared>,
     connected: Connected,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl<T: Clone + Send + 'static> Client<T> {
+impl Client {
     /// Connects; blocks until the broker has answered or refused.
     ///
     /// `wake` is called from the connection's thread when [`Client::drain`] has something again. It must not block.
@@ -56,7 +56,7 @@ impl<T: Clone + Send + 'static> Client<T> {
     /// # Errors
     /// [`Refusal::TooLarge`]; `invalid_parameter` for a subject or header that would break the protocol;
     /// `unavailable` after [`Client::close`].
-    pub fn submit(&self, request: Request, ticket: T) -> std::result::Result<u64, Refusal> {
+    pub fn submit(&self, request: Request) -> std::result::Result<u64, Refusal> {
         check_subject(&request.subject)?;
         let size = request.payload.len() + header_size(&request)?;
         let limit = self.max_payload();
@@ -64,18 +64,14 @@ impl<T: Clone + Send + 'static> Client<T> {
             return Err(Refusal::TooLarge { size, limit });
         }
         let sequence = self.shared.next_sequence();
-        if self.shared.submit(Submission::Call {
-            sequence,
-            request,
-            ticket,
-        }) {
+        if self.shared.submit(Submission::Call { sequence, request }) {
             Ok(sequence)
         } else {
             Err(Refusal::new(ErrorKind::Unavailable, "the connection is closed"))
         }
     }
 
-    /// Forgets a call, and tells the workers if it was sent; its ticket is dropped. Unknown numbers are no error:
+    /// Forgets a call, and tells the workers if it was sent. Unknown numbers are no error:
     /// the answer may have been faster.
     pub fn cancel(&self, sequence: u64) {
         self.shared.submit(Submission::Cancel { sequence });
@@ -88,8 +84,8 @@ impl<T: Clone + Send + 'static> Client<T> {
         self.shared.flush();
     }
 
-    /// Takes the outcomes that arrived since the last time.
-    pub fn drain(&self) -> Vec<(T, Outcome)> {
+    /// Takes the outcomes that arrived since the last time, with the sequence numbers of their calls.
+    pub fn drain(&self) -> Vec<(u64, Outcome)> {
         self.shared.take_completions()
     }
 
@@ -109,7 +105,7 @@ impl<T: Clone + Send + 'static> Client<T> {
     }
 }
 
-impl<T: Clone + Send + 'static> Drop for Client<T> {
+impl Drop for Client {
     fn drop(&mut self) {
         self.close();
     }

@@ -40,15 +40,15 @@ enum Outgoing {
     Cancel { sequence: u64 },
 }
 
-pub(crate) struct Driver<T: Clone> {
-    shared: Arc<Shared<T>>,
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
     link: Link,
     connection: Connection,
     writer: Writer,
-    calls: Calls<T>,
-    submissions: Vec<Submission<T>>,
+    calls: Calls,
+    submissions: Vec<Submission>,
     outgoing: VecDeque<Outgoing>,
-    results: Vec<(T, Outcome)>,
+    results: Vec<(u64, Outcome)>,
     sleep: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     /// The broker's words when it does not let us listen for answers: no call can succeed then.
@@ -56,8 +56,8 @@ pub(crate) struct Driver<T: Clone> {
     closing: bool,
 }
 
-impl<T: Clone> Driver<T> {
-    pub(crate) fn new(shared: Arc<Shared<T>>, opened: Opened, fleet_prefix: &str) -> Self {
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, opened: Opened, fleet_prefix: &str) -> Self {
         let Opened {
             link,
             connection,
@@ -103,8 +103,8 @@ impl<T: Clone> Driver<T> {
         let number = message.subject().get(self.writer.number_at..);
         let sequence = number.and_then(|number| number.parse().ok());
         // An answer to a call that was cancelled or has expired has nobody to go to.
-        if let Some(call) = sequence.and_then(|sequence| self.calls.remove(sequence)) {
-            self.results.push((call.ticket, Outcome::Reply(message.into())));
+        if let Some(sequence) = sequence.filter(|sequence| self.calls.remove(*sequence).is_some()) {
+            self.results.push((sequence, Outcome::Reply(message.into())));
         }
     }
 
@@ -155,14 +155,10 @@ impl<T: Clone> Driver<T> {
             let now = Now::new();
             for submission in submissions.drain(..) {
                 match submission {
-                    Submission::Call {
-                        sequence,
-                        request,
-                        ticket,
-                    } => {
+                    Submission::Call { sequence, request } => {
                         if let Some(message) = &self.refused {
                             let error = Error::new(ErrorKind::Unavailable, message.as_str());
-                            self.results.push((ticket, Outcome::Failed(error)));
+                            self.results.push((sequence, Outcome::Failed(error)));
                             continue;
                         }
                         let deadline = now.instant(request.deadline_us);
@@ -171,7 +167,6 @@ impl<T: Clone> Driver<T> {
                         self.calls.insert(
                             sequence,
                             Call {
-                                ticket,
                                 subject,
                                 deadline,
                                 half_time,
@@ -221,11 +216,11 @@ impl<T: Clone> Driver<T> {
         };
         call.sent = true;
         if let Err(message) = self.writer.call(sequence, request, limit, pieces)
-            && let Some(call) = self.calls.remove(sequence)
+            && self.calls.remove(sequence).is_some()
         {
             // Seen when the broker came back with a smaller limit than the call was checked against.
             let error = Error::new(ErrorKind::PayloadTooLarge, message);
-            self.results.push((call.ticket, Outcome::Failed(error)));
+            self.results.push((sequence, Outcome::Failed(error)));
         }
     }
 
@@ -245,13 +240,14 @@ impl<T: Clone> Driver<T> {
             }
             let now = Instant::now();
             let halfway = self.calls.half_times(now);
-            self.results.extend(halfway.map(|ticket| (ticket, Outcome::HalfTime)));
+            self.results
+                .extend(halfway.map(|sequence| (sequence, Outcome::HalfTime)));
             for (sequence, call) in self.calls.take(|call| call.deadline <= now) {
                 if call.sent {
                     self.outgoing.push_back(Outgoing::Cancel { sequence });
                 }
                 let error = Error::new(ErrorKind::DeadlineExceeded, "no answer arrived before the deadline");
-                self.results.push((call.ticket, Outcome::Failed(error)));
+                self.results.push((sequence, Outcome::Failed(error)));
             }
             // While the connection is away, the frames of expired calls would pile up here.
             self.outgoing.retain(|next| match next {
@@ -263,12 +259,12 @@ impl<T: Clone> Driver<T> {
         }
     }
 
-    fn fail(&mut self, which: impl FnMut(&Call<T>) -> bool, kind: ErrorKind, message: &str) {
+    fn fail(&mut self, which: impl FnMut(&Call) -> bool, kind: ErrorKind, message: &str) {
         let failed = self.calls.take(which);
         self.results.extend(
             failed
                 .into_iter()
-                .map(|(_, call)| (call.ticket, Outcome::Failed(Error::new(kind, message)))),
+                .map(|(sequence, _)| (sequence, Outcome::Failed(Error::new(kind, message)))),
         );
     }
 
@@ -277,15 +273,15 @@ impl<T: Clone> Driver<T> {
         self.closing = true;
         let error = || Outcome::Failed(Error::new(ErrorKind::Unavailable, "the connection was closed"));
         for submission in self.shared.close() {
-            if let Submission::Call { ticket, .. } = submission {
-                self.results.push((ticket, error()));
+            if let Submission::Call { sequence, .. } = submission {
+                self.results.push((sequence, error()));
             }
         }
         for (sequence, call) in self.calls.take(|_| true) {
             if call.sent {
                 self.outgoing.push_back(Outgoing::Cancel { sequence });
             }
-            self.results.push((call.ticket, error()));
+            self.results.push((sequence, error()));
         }
     }
 
@@ -304,7 +300,7 @@ impl<T: Clone> Driver<T> {
     }
 }
 
-impl<T: Clone> Drop for Driver<T> {
+impl Drop for Driver {
     /// Whatever ends the driver, no caller is left waiting.
     fn drop(&mut self) {
         self.close();

@@ -13,6 +13,7 @@ pub mod outcome;
 mod shared;
 mod thread;
 
+pub use calls::BySequence;
 pub use client::Client;
 pub use npufleet_link::{Options, Subject};
 pub use outcome::{Outcome, Refusal, Reply, Request};

@@ -32,29 +32,29 @@ impl State {
 }
 
 /// Something that a caller wants done.
-pub(crate) enum Submission<T> {
-    Call { sequence: u64, request: Request, ticket: T },
+pub(crate) enum Submission {
+    Call { sequence: u64, request: Request },
     Cancel { sequence: u64 },
     Close,
 }
 
 /// Work that waits for the driver; `closed` under the same lock, so that nothing can be left where nobody looks.
-struct Submissions<T> {
-    waiting: Vec<Submission<T>>,
+struct Submissions {
+    waiting: Vec<Submission>,
     closed: bool,
 }
 
-pub(crate) struct Shared<T> {
-    submissions: Mutex<Submissions<T>>,
+pub(crate) struct Shared {
+    submissions: Mutex<Submissions>,
     driver: AtomicWaker,
-    completions: Mutex<Vec<(T, Outcome)>>,
+    completions: Mutex<Vec<(u64, Outcome)>>,
     wake: Box<dyn Fn() + Send + Sync>,
     in_flight: AtomicUsize,
     sequence: AtomicU64,
     state: AtomicU8,
 }
 
-impl<T> Shared<T> {
+impl Shared {
     pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
         Self {
             submissions: Mutex::new(Submissions {
@@ -90,7 +90,7 @@ impl<T> Shared<T> {
     ///
     /// A wake-up is a system call, and many small messages cost the broker far more than one large write. So a call
     /// wakes the driver at once only when it is alone or completes a burst; the rest is `flush`'s.
-    pub(crate) fn submit(&self, submission: Submission<T>) -> bool {
+    pub(crate) fn submit(&self, submission: Submission) -> bool {
         let mut submissions = self.submissions.lock();
         if submissions.closed {
             return false;
@@ -120,14 +120,14 @@ impl<T> Shared<T> {
     }
 
     /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.
-    pub(crate) fn take_submissions(&self, cx: &std::task::Context<'_>, into: &mut Vec<Submission<T>>) {
+    pub(crate) fn take_submissions(&self, cx: &std::task::Context<'_>, into: &mut Vec<Submission>) {
         // Registered before looking: what is pushed in between wakes again instead of being missed.
         self.driver.register(cx.waker());
         std::mem::swap(&mut self.submissions.lock().waiting, into);
     }
 
     /// Refuses work from now on and returns what still waits.
-    pub(crate) fn close(&self) -> Vec<Submission<T>> {
+    pub(crate) fn close(&self) -> Vec<Submission> {
         self.set_state(State::Closed);
         let mut submissions = self.submissions.lock();
         submissions.closed = true;
@@ -135,7 +135,7 @@ impl<T> Shared<T> {
     }
 
     /// Hands results over; the caller is woken only when it had none waiting.
-    pub(crate) fn complete(&self, results: &mut Vec<(T, Outcome)>) {
+    pub(crate) fn complete(&self, results: &mut Vec<(u64, Outcome)>) {
         if results.is_empty() {
             return;
         }
@@ -148,7 +148,7 @@ impl<T> Shared<T> {
         }
     }
 
-    pub(crate) fn take_completions(&self) -> Vec<(T, Outcome)> {
+    pub(crate) fn take_completions(&self) -> Vec<(u64, Outcome)> {
         std::mem::take(&mut *self.completions.lock())
     }
 }

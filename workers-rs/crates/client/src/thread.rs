@@ -16,7 +16,7 @@ pub(crate) struct Connected {
 }
 
 /// Reports once how connecting went, then works until the connection is closed.
-pub(crate) fn run<T: Clone>(options: &Options, shared: &Arc<Shared<T>>, ready: &SyncSender<Result<Connected>>) {
+pub(crate) fn run(options: &Options, shared: &Arc<Shared>, ready: &SyncSender<Result<Connected>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

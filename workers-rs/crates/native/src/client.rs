@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use npufleet_client::{Options, Subject};
+use npufleet_client::{Client as Core, Options, Subject};
 use npufleet_wire::{Error, ErrorKind};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -16,7 +16,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
-use crate::hub::{Asked, Attached, Core, Hub};
+use crate::hub::{Asked, Attached, Hub};
 use crate::route::Route;
 use crate::wake::Wake;
 

@@ -22,7 +22,6 @@ use crate::hub::{Hub, alive};
 #[pyclass(frozen, module = "npufleet._native")]
 pub(crate) struct Flight {
     hub: Weak<Hub>,
-    token: u64,
     sequence: u64,
     /// What the caller wants back at half-time.
     #[pyo3(get)]
@@ -38,7 +37,6 @@ pub(crate) struct Flight {
 
 /// What a new flight is made of.
 pub(crate) struct Start {
-    pub(crate) token: u64,
     pub(crate) sequence: u64,
     pub(crate) origin: Py<PyAny>,
     pub(crate) deadline_us: u64,
@@ -70,7 +68,6 @@ impl Flight {
     pub(crate) fn new(hub: Weak<Hub>, start: Start) -> Self {
         Self {
             hub,
-            token: start.token,
             sequence: start.sequence,
             origin: start.origin,
             deadline_us: start.deadline_us,
@@ -202,7 +199,7 @@ impl Flight {
             })
         })?;
         let hub = slf.get().hub()?;
-        hub.forget(slf.get().token, slf.get().sequence);
+        hub.forget(slf.get().sequence);
         Self::complete(slf, outcome, &hub)
     }
 
@@ -215,7 +212,7 @@ impl Flight {
             return Ok(false);
         };
         if let Some(hub) = flight.hub.upgrade() {
-            hub.forget(flight.token, flight.sequence);
+            hub.forget(flight.sequence);
         }
         for (callback, context) in waiting {
             flight.call_soon(callback.bind(slf.py()), context.bind(slf.py()), slf)?;

@@ -1,11 +1,10 @@
 //! A connection with its flights, and the event loop that resolves them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use npufleet_client::{Outcome, Request, Subject};
+use npufleet_client::{BySequence, Client, Outcome, Request, Subject};
 use npufleet_wire::LayoutCache;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
@@ -17,17 +16,16 @@ use crate::errors::refused;
 use crate::flight::{Flight, Start};
 use crate::wake::Wake;
 
-/// The connection; it carries our numbers and no Python objects, so that its thread never needs the interpreter.
-pub(crate) type Core = npufleet_client::Client<u64>;
-
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
+///
+/// The connection knows calls by their numbers and has no Python objects, so that its thread never needs the
+/// interpreter.
 pub(crate) struct Hub {
-    core: Core,
+    core: Client,
     wake: Arc<Wake>,
-    flights: Mutex<HashMap<u64, Py<Flight>>>,
+    flights: Mutex<BySequence<Py<Flight>>>,
     layouts: Mutex<LayoutCache>,
     attached: Mutex<Option<Attached>>,
-    tokens: AtomicU64,
     /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
     resolving: AtomicBool,
     /// Set from when `flush` was asked for until it comes.
@@ -54,20 +52,19 @@ pub(crate) struct Asked {
 }
 
 impl Hub {
-    pub(crate) fn new(core: Core, wake: Arc<Wake>) -> Self {
+    pub(crate) fn new(core: Client, wake: Arc<Wake>) -> Self {
         Self {
             core,
             wake,
             flights: Mutex::default(),
             layouts: Mutex::default(),
             attached: Mutex::new(None),
-            tokens: AtomicU64::new(0),
             resolving: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &Client {
         &self.core
     }
 
@@ -106,13 +103,8 @@ impl Hub {
             payload: asked.frame.clone(),
             half_time: asked.half_time,
         };
-        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let sequence = self
-            .core
-            .submit(request, token)
-            .map_err(|refusal| refused(py, refusal))?;
+        let sequence = self.core.submit(request).map_err(|refusal| refused(py, refusal))?;
         let start = Start {
-            token,
             sequence,
             origin: asked.origin,
             deadline_us: asked.deadline_us,
@@ -120,7 +112,7 @@ impl Hub {
             frame: asked.frame,
         };
         let flight = Py::new(py, Flight::new(Arc::downgrade(self), start))?;
-        self.flights.lock().insert(token, flight.clone_ref(py));
+        self.flights.lock().insert(sequence, flight.clone_ref(py));
         if !self.resolving.load(Ordering::Relaxed) && !self.flushing.swap(true, Ordering::Relaxed) {
             self.with_attached(|attached| attached.flush_soon.clone_ref(py))?
                 .call0(py)?;
@@ -141,8 +133,8 @@ impl Hub {
         let completions = self.core.drain();
         let mut result = Ok(());
         self.resolving.store(true, Ordering::Relaxed);
-        for (token, outcome) in completions {
-            if let Err(error) = self.settle(py, token, outcome)
+        for (sequence, outcome) in completions {
+            if let Err(error) = self.settle(py, sequence, outcome)
                 && result.is_ok()
             {
                 result = Err(error);
@@ -153,14 +145,14 @@ impl Hub {
         result
     }
 
-    fn settle(&self, py: Python<'_>, token: u64, outcome: Outcome) -> PyResult<()> {
+    fn settle(&self, py: Python<'_>, sequence: u64, outcome: Outcome) -> PyResult<()> {
         if matches!(outcome, Outcome::HalfTime) {
-            let flight = self.flights.lock().get(&token).map(|flight| flight.clone_ref(py));
+            let flight = self.flights.lock().get(&sequence).map(|flight| flight.clone_ref(py));
             let Some(flight) = flight else { return Ok(()) };
             let half_time = self.with_attached(|attached| attached.half_time.clone_ref(py))?;
             return half_time.call1(py, (flight,)).map(drop);
         }
-        let flight = self.flights.lock().remove(&token);
+        let flight = self.flights.lock().remove(&sequence);
         match flight {
             Some(flight) => Flight::complete(flight.bind(py), outcome, self),
             None => Ok(()), // it was cancelled
@@ -173,8 +165,8 @@ impl Hub {
     }
 
     /// Gives a request up: its answer goes nowhere, and the workers are told.
-    pub(crate) fn forget(&self, token: u64, sequence: u64) {
-        let known = self.flights.lock().remove(&token);
+    pub(crate) fn forget(&self, sequence: u64) {
+        let known = self.flights.lock().remove(&sequence);
         if known.is_some() {
             self.core.cancel(sequence);
         }

@@ -3,12 +3,12 @@
 mod kernel;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Norm, Sample, check_result, fill_place, flag, invalid_parameter, invalid_shape};
-use crate::common::{line_count, position, tensor, whole};
+use crate::common::{line_count, position, tensor, unsupported_dtype, whole};
 use crate::{Context, Operation};
 pub use kernel::{Spec, transform};
 
@@ -34,13 +34,7 @@ impl Operation for Fft {
             Dtype::C64 => request.answer::<Complex<f32>>(x.data, context),
             Dtype::C128 => request.answer::<Complex<f64>>(x.data, context),
             // SciPy computes half precision in single; hardware has no half-precision transform to offer here.
-            other => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "tensor 'x' has dtype {}, which this engine's fft does not take",
-                    other.numpy()
-                ),
-            )),
+            other => Err(unsupported_dtype("fft", other)),
         }
     }
 }

@@ -6,7 +6,7 @@ use num_complex::Complex;
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Norm, Sample, Sweep, check_result, fill_place, flag, invalid_shape};
-use crate::common::{line_count, position, sized, tensor, whole};
+use crate::common::{line_count, position, sized, tensor, unsupported_dtype, whole};
 use crate::{Context, Operation};
 
 /// The operation `ifft`.
@@ -30,13 +30,7 @@ impl Operation for Ifft {
             Dtype::F64 => request.answer::<f64>(x.data, context),
             Dtype::C64 => request.answer::<Complex<f32>>(x.data, context),
             Dtype::C128 => request.answer::<Complex<f64>>(x.data, context),
-            other => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "tensor 'x' has dtype {}, which this engine's ifft does not take",
-                    other.numpy()
-                ),
-            )),
+            other => Err(unsupported_dtype("ifft", other)),
         }
     }
 }

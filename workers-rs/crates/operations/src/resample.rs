@@ -4,11 +4,11 @@ mod fourier;
 mod polyphase;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Params, Sample, Sweep, Window, check_result, fill_place, invalid_parameter};
-use crate::common::{invalid_shape, line_count, position, tensor, text, whole};
+use crate::common::{invalid_shape, line_count, position, tensor, text, unsupported_dtype, whole};
 use crate::{Context, Operation};
 use fourier::Fourier;
 use polyphase::{Padding, Polyphase};
@@ -32,13 +32,7 @@ impl Operation for Resample {
         match x.info.dtype {
             Dtype::F32 => request.answer::<f32>(x.data, context),
             Dtype::F64 => request.answer::<f64>(x.data, context),
-            other => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "tensor 'x' has dtype {}, which this engine's resample does not take",
-                    other.numpy()
-                ),
-            )),
+            other => Err(unsupported_dtype("resample", other)),
         }
     }
 }

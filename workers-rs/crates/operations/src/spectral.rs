@@ -3,12 +3,14 @@
 mod estimate;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, Tensor, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, Tensor, frame};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Params, Sample, Segments, Sweep, Window, check_result, fill_place};
-use crate::common::{invalid_parameter, invalid_shape, line_count, number, position, tensor, text, whole};
+use crate::common::{
+    invalid_parameter, invalid_shape, line_count, number, position, tensor, text, unsupported_dtype, whole,
+};
 use crate::{Context, Operation};
 
 /// The operation `spectral`.
@@ -32,13 +34,7 @@ impl Operation for Spectral {
             Dtype::F64 => request.answer::<f64>(context),
             Dtype::C64 => request.answer::<Complex<f32>>(context),
             Dtype::C128 => request.answer::<Complex<f64>>(context),
-            other => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "tensor 'x' has dtype {}, which this engine's spectral does not take",
-                    other.numpy()
-                ),
-            )),
+            other => Err(unsupported_dtype("spectral", other)),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Short-time Fourier transform, with the numbers and names of `scipy.signal.stft`.
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Sample, Segments, Sweep, Transform, Window, Work, check_result, fill, fill_place};
-use crate::common::{flag, invalid_shape, line_count, number, position, sized, tabulate, tensor, text};
+use crate::common::{
+    flag, invalid_shape, line_count, number, position, sized, tabulate, tensor, text, unsupported_dtype,
+};
 use crate::{Context, Operation};
 
 /// The operation `stft`.
@@ -30,13 +32,7 @@ impl Operation for Stft {
             Dtype::F64 => request.answer::<f64>(x.data, context),
             Dtype::C64 => request.answer::<Complex<f32>>(x.data, context),
             Dtype::C128 => request.answer::<Complex<f64>>(x.data, context),
-            other => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "tensor 'x' has dtype {}, which this engine's stft does not take",
-                    other.numpy()
-                ),
-            )),
+            other => Err(unsupported_dtype("stft", other)),
         }
     }
 }

@@ -26,7 +26,9 @@ pub(crate) use buffers::{give_back, sized};
 pub use lines::{Lines, position};
 pub use norm::Norm;
 pub(crate) use pace::{POINTS_PER_CHECK, Pace};
-pub(crate) use parameters::{Params, flag, invalid_parameter, invalid_shape, line_count, number, tensor, text, whole};
+pub(crate) use parameters::{
+    Params, flag, invalid_parameter, invalid_shape, line_count, number, tensor, text, unsupported_dtype, whole,
+};
 pub use plans::Float;
 pub(crate) use plans::{LineWork, Plans, Work};
 pub(crate) use real::{Real, read_all};

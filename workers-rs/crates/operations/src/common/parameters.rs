@@ -1,7 +1,7 @@
 //! Reading a checked request: tensors by name, parameters by type.
 
 use npufleet_wire::frame::Tensor;
-use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result};
+use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use super::{Lines, position};
@@ -45,6 +45,15 @@ pub(crate) fn number(params: &Params, name: &str) -> Option<f64> {
 
 pub(crate) fn flag(params: &Params, name: &str) -> Option<bool> {
     params.get(name).and_then(Value::as_bool)
+}
+
+/// What an operation answers to a type of `x` that is the other engine's.
+pub(crate) fn unsupported_dtype(operation: &str, dtype: Dtype) -> Error {
+    let message = format!(
+        "tensor 'x' has dtype {}, which this engine's {operation} does not take",
+        dtype.numpy()
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 pub(crate) fn invalid_parameter(message: impl Into<String>) -> Error {
