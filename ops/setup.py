@@ -17,7 +17,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "ops" / "constraints.txt"
 STAMP = VENV / "npufleet-setup"
-DEFINES_DEPENDENCIES = [ROOT / "pyproject.toml", LOCK]
+TEST_MODELS = ROOT / "ops" / "test-models.txt"
+DEFINES_DEPENDENCIES = [ROOT / "pyproject.toml", LOCK, TEST_MODELS]
 DEFINES_CORE = [ROOT / "pyproject.toml", ROOT / "broker" / "contract" / "contract.toml", ROOT / "workers-rs"]
 
 
@@ -45,7 +46,10 @@ def install_dependencies(project: dict) -> None:
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["demo"], *extras["test"], *extras["dev"]]
     wanted = [requirement for requirement in wanted if not requirement.startswith("npufleet[")]
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", LOCK, *wanted)
+    install = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(*install, "-c", LOCK, *wanted)
+    # Nothing of these is run, so neither what they need nor the Python they are made for matters.
+    run(*install, "--no-deps", "--ignore-requires-python", "-r", TEST_MODELS)
 
 
 def install_compiled() -> None:
