@@ -46,7 +46,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// The next moment at which something is to be done.
-    fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         self.half_time.unwrap_or(self.deadline)
     }
 }

@@ -9,44 +9,41 @@ use npufleet_wire::{Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
 use crate::outcome::{Outcome, Refusal, Request};
-use crate::shared::{Shared, Submission};
-use crate::thread::{self, Connected};
+use crate::shared::Shared;
+use crate::thread;
 
 /// Sends calls and collects what came of them, each by its sequence number.
 pub struct Client {
     shared: Arc<Shared>,
-    connected: Connected,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Client {
     /// Connects; blocks until the broker has answered or refused.
     ///
-    /// `wake` is called from the connection's thread when [`Client::drain`] has something again. It must not block.
+    /// `wake` is called when [`Client::drain`] has something again, mostly from the connection's thread. It must not
+    /// block.
     ///
     /// # Errors
     /// `unavailable` when the options cannot be used or the broker cannot be reached or refuses us.
     pub fn connect(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
-        let shared = Arc::new(Shared::new(Box::new(wake)));
         let (sender, receiver) = sync_channel(1);
-        let driven = Arc::clone(&shared);
         let thread = Builder::new()
             .name("npufleet-client".into())
-            .spawn(move || thread::run(&options, &driven, &sender))
+            .spawn(move || thread::run(&options, Box::new(wake), &sender))
             .map_err(|error| Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}")))?;
-        let connected = receiver
+        let shared = receiver
             .recv()
             .map_err(|_| Error::new(ErrorKind::Internal, "the connection's thread ended before it connected"))??;
         Ok(Self {
             shared,
-            connected,
             thread: Mutex::new(Some(thread)),
         })
     }
 
     /// Returns the largest message that the broker takes now, in bytes, headers included.
     pub fn max_payload(&self) -> usize {
-        self.connected.link.max_payload()
+        self.shared.link().max_payload()
     }
 
     /// Takes a call to send, at [`Client::flush`] at the latest, and returns its sequence number; never blocks.
@@ -63,25 +60,19 @@ impl Client {
         if size > limit {
             return Err(Refusal::TooLarge { size, limit });
         }
-        let sequence = self.shared.next_sequence();
-        if self.shared.submit(Submission::Call { sequence, request }) {
-            Ok(sequence)
-        } else {
-            Err(Refusal::new(ErrorKind::Unavailable, "the connection is closed"))
-        }
+        self.shared.submit(request)
     }
 
     /// Forgets a call, and tells the workers if it was sent. Unknown numbers are no error:
     /// the answer may have been faster.
     pub fn cancel(&self, sequence: u64) {
-        self.shared.submit(Submission::Cancel { sequence });
-        self.shared.flush();
+        self.shared.cancel(sequence);
     }
 
     /// Sends what was submitted. Calls are held back for a moment, so that those of one burst leave together: call this
     /// once after each burst.
     pub fn flush(&self) {
-        self.shared.flush();
+        self.shared.desk().flush();
     }
 
     /// Takes the outcomes that arrived since the last time, with the sequence numbers of their calls.
@@ -96,8 +87,7 @@ impl Client {
 
     /// Ends the connection; calls in flight end `unavailable`. Blocks until the thread has ended.
     pub fn close(&self) {
-        self.shared.submit(Submission::Close);
-        self.shared.flush();
+        self.shared.close();
         if let Some(thread) = self.thread.lock().take() {
             // It has nothing to report but a panic, which the default hook has printed.
             let _ = thread.join();

@@ -1,17 +1,20 @@
 //! The fast core of the SDK: many calls in flight over one connection, with deadlines and cancellation.
 //!
 //! In the order that data flows:
-//! - [`client`]: the handle; `submit` and `cancel` leave work for the connection's thread, `drain` takes what came back
-//! - `thread`: what runs there; `driver`: the task that sends, receives and watches deadlines
+//! - [`client`]: the handle; `submit` and `cancel` send from the caller's thread, `drain` takes what came back
+//! - `desk`: where calls are taken, sent and known until they end; `writer`: how they are written
 //! - `calls`: the table of calls in flight
+//! - `thread`: the connection's own; `driver`: the task there that receives and watches deadlines
 //! - [`outcome`]: what is asked and what comes of it
 
 mod calls;
 pub mod client;
+mod desk;
 mod driver;
 pub mod outcome;
 mod shared;
 mod thread;
+mod writer;
 
 pub use calls::BySequence;
 pub use client::Client;

@@ -1,17 +1,15 @@
 //! What the caller's threads and the connection's thread have in common.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Waker;
 
 use futures::task::AtomicWaker;
-use parking_lot::Mutex;
+use npufleet_link::Link;
+use npufleet_wire::ErrorKind;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::outcome::{Outcome, Request};
-
-/// The driver starts on a burst, while the caller goes on with it, after this share of the calls in flight: enough for
-/// every process on the way to have something to do, and few enough messages less than full to cost system calls.
-const BURST_SHARE: usize = 4;
-/// The smallest part of a burst that is worth a system call.
-const SMALLEST_BURST: usize = 4;
+use crate::desk::{Desk, Next, Outcomes};
+use crate::outcome::{Refusal, Request};
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,47 +29,45 @@ impl State {
     }
 }
 
-/// Something that a caller wants done.
-pub(crate) enum Submission {
-    Call { sequence: u64, request: Request },
-    Cancel { sequence: u64 },
-    Close,
-}
-
-/// Work that waits for the driver; `closed` under the same lock, so that nothing can be left where nobody looks.
-struct Submissions {
-    waiting: Vec<Submission>,
-    closed: bool,
-}
+/// Is called when something came back and nothing did before.
+pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Shared {
-    submissions: Mutex<Submissions>,
+    link: Link,
+    desk: Mutex<Desk>,
     driver: AtomicWaker,
-    completions: Mutex<Vec<(u64, Outcome)>>,
-    wake: Box<dyn Fn() + Send + Sync>,
-    in_flight: AtomicUsize,
+    completions: Mutex<Outcomes>,
+    wake: Wake,
     sequence: AtomicU64,
     state: AtomicU8,
+    closing: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub(crate) fn new(link: Link, desk: Desk, wake: Wake) -> Self {
         Self {
-            submissions: Mutex::new(Submissions {
-                waiting: Vec::new(),
-                closed: false,
-            }),
+            link,
+            desk: Mutex::new(desk),
             driver: AtomicWaker::new(),
             completions: Mutex::new(Vec::new()),
             wake,
-            in_flight: AtomicUsize::new(0),
             sequence: AtomicU64::new(1),
             state: AtomicU8::new(State::Connected as u8),
+            closing: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock()
+    }
+
+    /// Registers the driver.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.driver.register(waker);
     }
 
     pub(crate) fn state(&self) -> State {
@@ -86,56 +82,38 @@ impl Shared {
         self.state.store(state as u8, Ordering::Release);
     }
 
-    /// Leaves work for the driver, or returns false when there is none any more.
-    ///
-    /// A wake-up is a system call, and many small messages cost the broker far more than one large write. So a call
-    /// wakes the driver at once only when it is alone or completes a burst; the rest is `flush`'s.
-    pub(crate) fn submit(&self, submission: Submission) -> bool {
-        let mut submissions = self.submissions.lock();
-        if submissions.closed {
-            return false;
+    /// Takes a call and returns its number.
+    pub(crate) fn submit(&self, request: Request) -> Result<u64, Refusal> {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let mut outcomes = Vec::new();
+        let next = self.desk().submit(sequence, request, &mut outcomes);
+        self.complete(&mut outcomes);
+        match next {
+            Next::Closed => return Err(Refusal::new(ErrorKind::Unavailable, "the connection is closed")),
+            Next::Wake => self.driver.wake(),
+            Next::Nothing => {}
         }
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
-        let alone = submissions.waiting.is_empty() && in_flight == 0;
-        submissions.waiting.push(submission);
-        let burst = (in_flight / BURST_SHARE).max(SMALLEST_BURST);
-        let burst = submissions.waiting.len().is_multiple_of(burst);
-        drop(submissions);
-        if alone || burst {
-            self.driver.wake();
-        }
-        true
+        Ok(sequence)
     }
 
-    /// Wakes the driver if work waits for it.
-    pub(crate) fn flush(&self) {
-        if !self.submissions.lock().waiting.is_empty() {
-            self.driver.wake();
-        }
+    pub(crate) fn cancel(&self, sequence: u64) {
+        let mut outcomes = Vec::new();
+        self.desk().cancel(sequence, &mut outcomes);
+        self.complete(&mut outcomes);
     }
 
-    /// Says how many calls the driver knows of.
-    pub(crate) fn set_in_flight(&self, calls: usize) {
-        self.in_flight.store(calls, Ordering::Relaxed);
+    /// Has the driver end the connection.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.driver.wake();
     }
 
-    /// Swaps the waiting work into `into`, which must be empty, and registers the driver for what comes next.
-    pub(crate) fn take_submissions(&self, cx: &std::task::Context<'_>, into: &mut Vec<Submission>) {
-        // Registered before looking: what is pushed in between wakes again instead of being missed.
-        self.driver.register(cx.waker());
-        std::mem::swap(&mut self.submissions.lock().waiting, into);
-    }
-
-    /// Refuses work from now on and returns what still waits.
-    pub(crate) fn close(&self) -> Vec<Submission> {
-        self.set_state(State::Closed);
-        let mut submissions = self.submissions.lock();
-        submissions.closed = true;
-        std::mem::take(&mut submissions.waiting)
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Hands results over; the caller is woken only when it had none waiting.
-    pub(crate) fn complete(&self, results: &mut Vec<(u64, Outcome)>) {
+    pub(crate) fn complete(&self, results: &mut Outcomes) {
         if results.is_empty() {
             return;
         }
@@ -148,7 +126,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn take_completions(&self) -> Vec<(u64, Outcome)> {
+    pub(crate) fn take_completions(&self) -> Outcomes {
         std::mem::take(&mut *self.completions.lock())
     }
 }

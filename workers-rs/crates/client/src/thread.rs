@@ -4,19 +4,16 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use npufleet_link::{Link, Options};
+use npufleet_link::{Connection, Options};
 use npufleet_wire::{Error, ErrorKind, Result};
 
-use crate::driver::{Driver, Opened};
-use crate::shared::Shared;
-
-/// What the handle keeps of the connection.
-pub(crate) struct Connected {
-    pub(crate) link: Link,
-}
+use crate::desk::Desk;
+use crate::driver::Driver;
+use crate::shared::{Shared, Wake};
+use crate::writer::Writer;
 
 /// Reports once how connecting went, then works until the connection is closed.
-pub(crate) fn run(options: &Options, shared: &Arc<Shared>, ready: &SyncSender<Result<Connected>>) {
+pub(crate) fn run(options: &Options, wake: Wake, ready: &SyncSender<Result<Arc<Shared>>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -27,17 +24,15 @@ pub(crate) fn run(options: &Options, shared: &Arc<Shared>, ready: &SyncSender<Re
         }
     };
     runtime.block_on(async {
-        let opened = match open(options).await {
+        let (shared, connection) = match open(options, wake).await {
             Ok(opened) => opened,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return;
             }
         };
-        let _ = ready.send(Ok(Connected {
-            link: opened.link.clone(),
-        }));
-        let mut driver = Driver::new(Arc::clone(shared), opened, options.fleet_prefix());
+        let _ = ready.send(Ok(Arc::clone(&shared)));
+        let mut driver = Driver::new(shared, connection);
         // A budget would cut large batches into pieces, each with a wake-up of its own.
         tokio::task::unconstrained(poll_fn(|cx| driver.poll(cx))).await;
         driver.finish().await;
@@ -46,16 +41,13 @@ pub(crate) fn run(options: &Options, shared: &Arc<Shared>, ready: &SyncSender<Re
     runtime.shutdown_background();
 }
 
-async fn open(options: &Options) -> Result<Opened> {
+async fn open(options: &Options, wake: Wake) -> Result<(Arc<Shared>, Connection)> {
     let (link, mut connection) = npufleet_link::open(options.access()?);
     connection.connect().await?;
     let id = nuid::next();
     let inbox_prefix = format!("{}.{}.", options.inbox(), id.as_str());
     link.subscribe(&format!("{inbox_prefix}*"), None)?;
-    Ok(Opened {
-        link,
-        connection,
-        id: id.as_str().into(),
-        inbox_prefix,
-    })
+    let writer = Writer::new(options.fleet_prefix(), id.as_str(), inbox_prefix);
+    let desk = Desk::new(link.clone(), writer);
+    Ok((Arc::new(Shared::new(link, desk, wake)), connection))
 }

@@ -115,6 +115,17 @@ impl Link {
     pub fn waiting(&self) -> usize {
         self.0.outbox.waiting()
     }
+
+    /// Adds whatever `write` adds to what leaves at the next [`Link::flush`]. Returns false, without having called
+    /// `write`, when there is no connection or more than `room` bytes wait.
+    pub fn add(&self, room: usize, write: impl FnOnce(&mut Pieces)) -> bool {
+        self.0.outbox.add(room, write)
+    }
+
+    /// Sends what was added, from this thread as far as the socket takes it. Never blocks.
+    pub fn flush(&self) {
+        self.0.outbox.flush();
+    }
 }
 
 impl Shared {
@@ -164,6 +175,7 @@ mod tests {
             .count();
         assert!((60..80).contains(&taken), "{taken} MiB");
         assert!(link.waiting() < 80 << 20);
+        assert!(!link.add(usize::MAX, |_| unreachable!("there is no connection")));
         // Nobody waits for a connection that may never come.
         assert!(!link.send_patiently(|_| unreachable!("too much waits")));
         drop(connection);

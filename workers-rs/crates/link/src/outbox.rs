@@ -78,8 +78,24 @@ impl Outbox {
             return false;
         }
         write(&mut state.waiting);
-        self.flush(state);
+        self.write_out(state);
         true
+    }
+
+    /// Adds whatever `write` adds, to leave with the next flush, if there is a connection and at most `room` bytes wait.
+    /// Returns whether it did.
+    pub(crate) fn add(&self, room: usize, write: impl FnOnce(&mut Pieces)) -> bool {
+        let mut state = self.state.lock();
+        let open = state.standing == Standing::Up && state.waiting.size() <= room;
+        if open {
+            write(&mut state.waiting);
+        }
+        open
+    }
+
+    /// Sends what was added, unless somebody is at it.
+    pub(crate) fn flush(&self) {
+        self.write_out(self.state.lock());
     }
 
     /// Returns the bytes that wait.
@@ -92,7 +108,7 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.standing == Standing::Up {
             write(&mut state.waiting);
-            self.flush(state);
+            self.write_out(state);
         }
     }
 
@@ -102,7 +118,7 @@ impl Outbox {
         if state.standing == Standing::Up {
             state.pings.push_back(answered);
             state.waiting.line("PING");
-            self.flush(state);
+            self.write_out(state);
         }
     }
 
@@ -128,7 +144,7 @@ impl Outbox {
         (state.socket, state.standing, state.writer) = (socket, Standing::Up, Writer::Nobody);
         state.connection += 1;
         state.answered = 0;
-        self.flush(state);
+        self.write_out(state);
     }
 
     /// The connection is lost, with what waited: nobody knows how much of it arrived.
@@ -169,7 +185,7 @@ impl Outbox {
         Some(std::mem::take(&mut state.waiting))
     }
 
-    fn flush<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+    fn write_out<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         if state.writer != Writer::Nobody || state.standing != Standing::Up || state.waiting.is_empty() {
             return;
         }

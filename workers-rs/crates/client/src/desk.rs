@@ -1,0 +1,249 @@
+//! Where calls are taken, sent and known until they end; used under one lock by the caller's threads and the driver.
+//!
+//! Whoever has a call to send writes it to the socket: that spares the wake-up of another thread, which costs more than
+//! the system call.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use npufleet_link::{Link, Pieces};
+use npufleet_wire::{Error, ErrorKind};
+
+use crate::calls::{Call, Calls, Now};
+use crate::outcome::{Outcome, Request};
+use crate::writer::Writer;
+
+/// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
+const FULL: usize = 64 * 1024;
+/// A burst of calls begins to leave, while the caller goes on with it, after this share of the calls in flight: enough
+/// for every process on the way to have something to do, and few enough messages less than full to cost system calls.
+const BURST_SHARE: usize = 2;
+/// The smallest part of a burst that is worth a system call.
+const SMALLEST_BURST: usize = 4;
+
+/// What came of calls, by their numbers.
+pub(crate) type Outcomes = Vec<(u64, Outcome)>;
+
+/// Something to publish once the connection takes it.
+enum Outgoing {
+    Call { sequence: u64, request: Request },
+    Cancel { sequence: u64 },
+}
+
+pub(crate) struct Desk {
+    link: Link,
+    writer: Writer,
+    calls: Calls,
+    /// What the connection did not take yet.
+    outgoing: VecDeque<Outgoing>,
+    /// Calls given to the connection since the last flush.
+    unflushed: usize,
+    /// When the driver looks at the deadlines next.
+    armed: Option<Instant>,
+    /// The broker's words when it does not let us listen for answers: no call can succeed then.
+    refused: Option<String>,
+    closed: bool,
+}
+
+/// What is to be done after something was taken in.
+#[must_use]
+pub(crate) enum Next {
+    /// It was not taken: nothing is any more.
+    Closed,
+    /// Nothing.
+    Nothing,
+    /// The driver must look at the deadlines.
+    Wake,
+}
+
+impl Desk {
+    pub(crate) fn new(link: Link, writer: Writer) -> Self {
+        Self {
+            link,
+            writer,
+            calls: Calls::new(),
+            outgoing: VecDeque::new(),
+            unflushed: 0,
+            armed: None,
+            refused: None,
+            closed: false,
+        }
+    }
+
+    /// Takes a call; it leaves at once when it is alone or completes a burst, the rest is [`Desk::flush`]'s.
+    pub(crate) fn submit(&mut self, sequence: u64, request: Request, outcomes: &mut Outcomes) -> Next {
+        if self.closed {
+            return Next::Closed;
+        }
+        if let Some(message) = &self.refused {
+            let error = Error::new(ErrorKind::Unavailable, message.as_str());
+            outcomes.push((sequence, Outcome::Failed(error)));
+            return Next::Nothing;
+        }
+        let now = Now::new();
+        let deadline = now.instant(request.deadline_us);
+        let call = Call {
+            subject: request.subject.clone(),
+            deadline,
+            half_time: request.half_time.then(|| now.halfway(deadline)),
+            sent: false,
+        };
+        let in_flight = self.calls.len();
+        let is_first_due = self.armed.is_none_or(|armed| call.due() < armed);
+        self.calls.insert(sequence, call);
+        self.outgoing.push_back(Outgoing::Call { sequence, request });
+        self.hand_on(outcomes);
+        if in_flight == 0 || self.unflushed >= (in_flight / BURST_SHARE).max(SMALLEST_BURST) {
+            self.flush();
+        }
+        if is_first_due { Next::Wake } else { Next::Nothing }
+    }
+
+    /// Forgets a call, and tells the workers if it was sent.
+    pub(crate) fn cancel(&mut self, sequence: u64, outcomes: &mut Outcomes) {
+        if self.calls.remove(sequence).is_some_and(|call| call.sent) {
+            self.outgoing.push_back(Outgoing::Cancel { sequence });
+            self.send(outcomes);
+        }
+    }
+
+    /// Has what was given to the connection leave.
+    pub(crate) fn flush(&mut self) {
+        if std::mem::take(&mut self.unflushed) > 0 {
+            self.link.flush();
+        }
+    }
+
+    /// Sends what waits, as long as the broker takes it; the driver asks again when it has taken more.
+    pub(crate) fn send(&mut self, outcomes: &mut Outcomes) {
+        if !self.outgoing.is_empty() {
+            self.hand_on(outcomes);
+            self.flush();
+        }
+    }
+
+    /// An answer came on `subject`; returns the number of the call if somebody still waits for it.
+    pub(crate) fn answered(&mut self, subject: &str) -> Option<u64> {
+        let sequence = self.writer.number(subject)?;
+        self.calls.remove(sequence).map(|_| sequence)
+    }
+
+    /// The connection stands, perhaps again.
+    pub(crate) fn connected(&mut self) {
+        self.refused = None;
+    }
+
+    /// The connection was lost: nobody knows whether what was sent was done, and its answers would not find us.
+    pub(crate) fn lost(&mut self, reason: &str, outcomes: &mut Outcomes) {
+        let message = format!("the connection to the broker was lost: {reason}");
+        self.fail(|call| call.sent, &message, outcomes);
+    }
+
+    /// The broker reports a forbidden subject without saying whose message it was, so all calls to it fail.
+    pub(crate) fn violated(&mut self, text: &str, outcomes: &mut Outcomes) {
+        let lower = text.to_ascii_lowercase();
+        let Some(named) = text.split('"').nth(1) else {
+            return;
+        };
+        if lower.starts_with("permissions violation for subscription") && named.starts_with(self.writer.inbox_prefix())
+        {
+            let message = format!("the broker refuses our reply subject, set inbox_prefix to an allowed one: {text}");
+            self.fail(|_| true, &message, outcomes);
+            self.refused = Some(message);
+        } else if lower.starts_with("permissions violation for publish") {
+            let message = format!("the broker refuses the subject {named}: {text}");
+            self.fail(|call| call.sent && call.subject == *named, &message, outcomes);
+        }
+    }
+
+    /// When the driver must look at the deadlines next.
+    pub(crate) fn arm(&mut self) -> Option<Instant> {
+        self.armed = self.calls.earliest();
+        self.armed
+    }
+
+    /// Ends the calls whose deadlines have passed, and tells of half-times.
+    pub(crate) fn expire(&mut self, now: Instant, outcomes: &mut Outcomes) {
+        let halfway = self.calls.half_times(now);
+        outcomes.extend(halfway.map(|sequence| (sequence, Outcome::HalfTime)));
+        for (sequence, call) in self.calls.take(|call| call.deadline <= now) {
+            if call.sent {
+                self.outgoing.push_back(Outgoing::Cancel { sequence });
+            }
+            let error = Error::new(ErrorKind::DeadlineExceeded, "no answer arrived before the deadline");
+            outcomes.push((sequence, Outcome::Failed(error)));
+        }
+        // While the connection is away, the frames of expired calls would pile up here.
+        let calls = &self.calls;
+        self.outgoing.retain(|next| match next {
+            Outgoing::Call { sequence, .. } => calls.contains(*sequence),
+            Outgoing::Cancel { .. } => true,
+        });
+        self.send(outcomes);
+    }
+
+    /// Ends every call; nothing is taken afterwards.
+    pub(crate) fn close(&mut self, outcomes: &mut Outcomes) {
+        self.closed = true;
+        for (sequence, call) in self.calls.take(|_| true) {
+            if call.sent {
+                self.outgoing.push_back(Outgoing::Cancel { sequence });
+            }
+            let error = Error::new(ErrorKind::Unavailable, "the connection was closed");
+            outcomes.push((sequence, Outcome::Failed(error)));
+        }
+        self.send(outcomes);
+    }
+
+    fn fail(&mut self, which: impl FnMut(&Call) -> bool, message: &str, outcomes: &mut Outcomes) {
+        let failed = self.calls.take(which).into_iter();
+        outcomes.extend(failed.map(|(sequence, _)| {
+            let error = Error::new(ErrorKind::Unavailable, message);
+            (sequence, Outcome::Failed(error))
+        }));
+    }
+
+    /// Gives what waits to the connection, as far as there is one and it has room.
+    fn hand_on(&mut self, outcomes: &mut Outcomes) {
+        while !self.outgoing.is_empty() {
+            if !self.fill(outcomes) {
+                // What was added before makes room as it leaves, unless the broker is slow: then the driver goes on.
+                self.flush();
+                if !self.fill(outcomes) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives the connection as much as it has room for; false when it has none.
+    fn fill(&mut self, outcomes: &mut Outcomes) -> bool {
+        let (link, limit) = (self.link.clone(), self.link.max_payload());
+        link.add(FULL, |pieces| {
+            while pieces.size() <= FULL
+                && let Some(next) = self.outgoing.pop_front()
+            {
+                self.unflushed += 1;
+                match next {
+                    Outgoing::Call { sequence, request } => self.write(sequence, &request, limit, pieces, outcomes),
+                    Outgoing::Cancel { sequence } => self.writer.cancel(sequence, pieces),
+                }
+            }
+        })
+    }
+
+    fn write(&mut self, sequence: u64, request: &Request, limit: usize, pieces: &mut Pieces, outcomes: &mut Outcomes) {
+        // It may have been cancelled or have expired while it waited.
+        let Some(call) = self.calls.get_mut(sequence) else {
+            return;
+        };
+        call.sent = true;
+        if let Err(message) = self.writer.call(sequence, request, limit, pieces)
+            && self.calls.remove(sequence).is_some()
+        {
+            // Seen when the broker came back with a smaller limit than the call was checked against.
+            let error = Error::new(ErrorKind::PayloadTooLarge, message);
+            outcomes.push((sequence, Outcome::Failed(error)));
+        }
+    }
+}
