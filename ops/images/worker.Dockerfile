@@ -2,7 +2,7 @@
 # On a host with an NPU add: --device /dev/accel --group-add <gid of render>, and Intel's user-space driver
 # (intel-level-zero-npu, intel-driver-compiler-npu): OpenVINO's wheel has no NPU compiler.
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-pip python3-venv g++ \
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-pip python3-venv g++ make \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir "maturin>=1.16,<2"
 WORKDIR /source
