@@ -127,7 +127,7 @@ class AsyncFleet(Caller, AsyncOperations):
         version being served raises `UnknownModelError`.
         """
         params = None if version is None else {"version": version}
-        return dict(await self.call("infer", inputs, params, model=model, timeout=timeout, lane=lane))
+        return (await self.call("infer", inputs, params, model=model, timeout=timeout, lane=lane)).tensors()
 
     async def map(
         self,
