@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typed_source import call_text, described, numpy_names, shown
@@ -38,9 +39,8 @@ def _operation(contract: Json, name: str, row: Json) -> str:
     parts.append(f"Method: `fleet.{call_text(name, row)}`  \n")
     parts.append(f"Subject: `{subject.replace('{', '<').replace('}', '>')}`\n")
     if row.get("source"):
-        parts.append(
-            f"\nThe numbers are those of `{row['source'].replace(', ', '`, `').replace(' and ', '` and `')}`.\n"
-        )
+        source = re.sub(r"\b(?:scipy|pywt)(?:\.\w+)+", r"`\g<0>`", row["source"])
+        parts.append(f"\nThe numbers are those of {source}.\n")
     parts.append(_tensors("Input", row["inputs"]) + _tensors("Output", row["outputs"]))
     parameters = row.get("parameters", [])
     if parameters:

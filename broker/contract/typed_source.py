@@ -204,8 +204,13 @@ def described(parameter: Json) -> str:
 def number(value: Any) -> str:
     if value is None:
         return "any"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < READABLE:
+        return str(int(value))
+    return str(value)
 
+
+READABLE = 1e16
+"""Whole numbers from here on are shown as powers of ten."""
 
 NUMPY: dict[str, str] = {}
 """The contract's dtype words as NumPy names; filled in by whoever reads the contract."""

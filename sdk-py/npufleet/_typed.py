@@ -130,9 +130,9 @@ class AsyncOperations:
         - `level`: integer, 0 to 30 levels. Levels to decompose into, at most those of pywt.dwt_max_level.
           Default: that many. Not for reconstruct, whose tensors say it.
         - `axis`: integer, -8 to 7, default -1. Axis to transform.
-        - `threshold`: number, 0 to 99999999999999997748809823456034029568. Magnitude below which details
-          are noise, for denoise. Default: Donoho and Johnstone's universal threshold of each line,
-          median(abs(cD1)) / 0.6745 * sqrt(2 log(samples)).
+        - `threshold`: number, 0 to 1e+38. Magnitude below which details are noise, for denoise. Default:
+          Donoho and Johnstone's universal threshold of each line, median(abs(cD1)) / 0.6745 * sqrt(2
+          log(samples)).
         - `threshold_mode`: string, one of soft, hard, garrote, default soft. What denoise does to details,
           as pywt.threshold: soft takes the threshold off, hard keeps what reaches it, garrote is between
           them.
@@ -427,7 +427,7 @@ class AsyncOperations:
           estimate: from x as one segment (periodogram), the average of its segments (welch) or each one
           (spectrogram); the cross spectrum of x and y (csd), conj(X) * Y; their coherence, abs(Pxy)^2 /
           (Pxx * Pyy).
-        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `fs`: number, 1e-12 to 1e+18 Hz, default 1. Sampling rate of x.
         - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
           nuttall, kaiser, gaussian, tukey, triang, cosine. Window function; kaiser needs beta, gaussian
           std, and tukey takes alpha. Default: boxcar for periodogram, tukey with alpha 0.25 for
@@ -528,7 +528,7 @@ class AsyncOperations:
         Arguments:
 
         - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
-        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `fs`: number, 1e-12 to 1e+18 Hz, default 1. Sampling rate of x.
         - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
           nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
           beta, gaussian std, and tukey takes alpha.
@@ -686,17 +686,12 @@ class AsyncOperations:
           measurement: [n] for every line, or shaped as x without time. Default: zeros.
         - `P0`: float32, float64, at least 2-d, optional. Covariance of the state one step before the first
           measurement, [n, n]. Default: the identity.
-        - `process_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
-          747838772170381060813469985856815104. For a random walk: variance of its step. Default: 1e-5.
-        - `measurement_variance`: number, 0 to 1000000000000000015902891109759918046836080856394528138978132
-          7557747838772170381060813469985856815104. For a random walk: variance of the measurement noise.
+        - `process_variance`: number, 0 to 1e+100. For a random walk: variance of its step. Default: 1e-5.
+        - `measurement_variance`: number, 0 to 1e+100. For a random walk: variance of the measurement noise.
           Default: 0.01.
-        - `initial_mean`: number, -1000000000000000015902891109759918046836080856394528138978132755774783877
-          2170381060813469985856815104 to 100000000000000001590289110975991804683608085639452813897813275577
-          47838772170381060813469985856815104. For a random walk: mean one step before the first
+        - `initial_mean`: number, -1e+100 to 1e+100. For a random walk: mean one step before the first
           measurement. Default: each line's first measurement.
-        - `initial_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
-          747838772170381060813469985856815104. For a random walk: variance one step before the first
+        - `initial_variance`: number, 0 to 1e+100. For a random walk: variance one step before the first
           measurement. Default: 1.
         - `axis`: integer, -8 to 7. Axis of time. Default: the last, for a linear model the last but one.
         - `smooth`: boolean, default false. Give each state as all measurements tell it, later ones too,
@@ -934,9 +929,9 @@ class Operations:
         - `level`: integer, 0 to 30 levels. Levels to decompose into, at most those of pywt.dwt_max_level.
           Default: that many. Not for reconstruct, whose tensors say it.
         - `axis`: integer, -8 to 7, default -1. Axis to transform.
-        - `threshold`: number, 0 to 99999999999999997748809823456034029568. Magnitude below which details
-          are noise, for denoise. Default: Donoho and Johnstone's universal threshold of each line,
-          median(abs(cD1)) / 0.6745 * sqrt(2 log(samples)).
+        - `threshold`: number, 0 to 1e+38. Magnitude below which details are noise, for denoise. Default:
+          Donoho and Johnstone's universal threshold of each line, median(abs(cD1)) / 0.6745 * sqrt(2
+          log(samples)).
         - `threshold_mode`: string, one of soft, hard, garrote, default soft. What denoise does to details,
           as pywt.threshold: soft takes the threshold off, hard keeps what reaches it, garrote is between
           them.
@@ -1231,7 +1226,7 @@ class Operations:
           estimate: from x as one segment (periodogram), the average of its segments (welch) or each one
           (spectrogram); the cross spectrum of x and y (csd), conj(X) * Y; their coherence, abs(Pxy)^2 /
           (Pxx * Pyy).
-        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `fs`: number, 1e-12 to 1e+18 Hz, default 1. Sampling rate of x.
         - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
           nuttall, kaiser, gaussian, tukey, triang, cosine. Window function; kaiser needs beta, gaussian
           std, and tukey takes alpha. Default: boxcar for periodogram, tukey with alpha 0.25 for
@@ -1332,7 +1327,7 @@ class Operations:
         Arguments:
 
         - `x`: float32, float64, complex64, complex128, at least 1-d. Samples. The axis must not be empty.
-        - `fs`: number, 1e-12 to 1000000000000000000 Hz, default 1. Sampling rate of x.
+        - `fs`: number, 1e-12 to 1e+18 Hz, default 1. Sampling rate of x.
         - `window`: string, one of boxcar, hann, hamming, blackman, blackmanharris, bartlett, flattop,
           nuttall, kaiser, gaussian, tukey, triang, cosine, default hann. Window function; kaiser needs
           beta, gaussian std, and tukey takes alpha.
@@ -1490,17 +1485,12 @@ class Operations:
           measurement: [n] for every line, or shaped as x without time. Default: zeros.
         - `P0`: float32, float64, at least 2-d, optional. Covariance of the state one step before the first
           measurement, [n, n]. Default: the identity.
-        - `process_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
-          747838772170381060813469985856815104. For a random walk: variance of its step. Default: 1e-5.
-        - `measurement_variance`: number, 0 to 1000000000000000015902891109759918046836080856394528138978132
-          7557747838772170381060813469985856815104. For a random walk: variance of the measurement noise.
+        - `process_variance`: number, 0 to 1e+100. For a random walk: variance of its step. Default: 1e-5.
+        - `measurement_variance`: number, 0 to 1e+100. For a random walk: variance of the measurement noise.
           Default: 0.01.
-        - `initial_mean`: number, -1000000000000000015902891109759918046836080856394528138978132755774783877
-          2170381060813469985856815104 to 100000000000000001590289110975991804683608085639452813897813275577
-          47838772170381060813469985856815104. For a random walk: mean one step before the first
+        - `initial_mean`: number, -1e+100 to 1e+100. For a random walk: mean one step before the first
           measurement. Default: each line's first measurement.
-        - `initial_variance`: number, 0 to 10000000000000000159028911097599180468360808563945281389781327557
-          747838772170381060813469985856815104. For a random walk: variance one step before the first
+        - `initial_variance`: number, 0 to 1e+100. For a random walk: variance one step before the first
           measurement. Default: 1.
         - `axis`: integer, -8 to 7. Axis of time. Default: the last, for a linear model the last but one.
         - `smooth`: boolean, default false. Give each state as all measurements tell it, later ones too,

@@ -42,6 +42,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "blocking_jobs": ("jobs",),
     "blocking": ("errors", "wire", "model_info", "call", "jobs", "blocking_jobs", "fleet", "_typed"),
+    "legacy": ("errors",),
     "demo": ("errors", "telemetry", "blocking"),
     "cli": (),
     "__main__": ("cli",),
