@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import channel_source
 import frames_source
 import names_source
 import numbers_source
@@ -38,6 +39,7 @@ def artifacts() -> dict[Path, str]:
         "frames.json": {"valid": frames_source.valid(), "invalid": frames_source.invalid()},
         "subjects.json": names_source.subjects(),
         "claims.json": names_source.claims(),
+        "channel.json": channel_source.channel(),
         **{f"{NUMBERS}/{name}.json": {"cases": cases} for name, cases in numbers_source.operations().items()},
     }
     package = ROOT / "sdk-py" / "npufleet"

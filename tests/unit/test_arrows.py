@@ -18,6 +18,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "_engine": ("errors",),
     "wire": ("errors",),
     "operations": ("errors", "wire"),
+    "payload": ("errors", "wire"),
     "telemetry": (),
     "transport": ("errors", "wire", "_engine"),
     "result": ("errors", "wire"),

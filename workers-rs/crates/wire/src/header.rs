@@ -13,6 +13,8 @@ pub const TRACESTATE: &str = "tracestate";
 pub const DEADLINE: &str = "Npu-Deadline";
 /// Where the frame lies when it is not in the message: a [`crate::Claim`].
 pub const CLAIM: &str = "Npu-Claim";
+/// Where the claim's owner can be asked for the frame, by whoever cannot open its arena.
+pub const CHANNEL: &str = "Npu-Channel";
 /// The id by which the broker drops duplicates of a job.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Which engine answered: `rust` or `python`.
@@ -59,11 +61,12 @@ pub const PAYLOAD: &str = "Npu-Payload";
 pub const RETRY_OF: &str = "Npu-Retry-Of";
 
 /// The contract's key and the name of every header.
-pub const ALL: [(&str, &str); 26] = [
+pub const ALL: [(&str, &str); 27] = [
     ("traceparent", TRACEPARENT),
     ("tracestate", TRACESTATE),
     ("deadline", DEADLINE),
     ("claim", CLAIM),
+    ("channel", CHANNEL),
     ("message_id", MESSAGE_ID),
     ("engine", ENGINE),
     ("device", DEVICE),

@@ -31,6 +31,7 @@ fn sections() {
         "limits",
         "jobs",
         "claim",
+        "channel", // compared by the crate payload
         "errors",
         "dtypes",
         "operations",

@@ -18,7 +18,7 @@ pub enum Event {
     Rejected,
     /// The peer said nothing during the handshake.
     Silent,
-    /// The peer speaks another security mechanism, or no `ZeroMQ`.
+    /// The peer speaks another security mechanism, or no ZeroMQ.
     Mismatch,
     /// The connection is gone.
     Disconnected,
