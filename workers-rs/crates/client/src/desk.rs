@@ -15,12 +15,6 @@ use crate::writer::Writer;
 
 /// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
 const FULL: usize = 64 * 1024;
-/// A burst of calls begins to leave, while the caller goes on with it, after this share of the calls in flight: enough
-/// for every process on the way to have something to do, and few enough messages less than full to cost system calls.
-const BURST_SHARE: usize = 2;
-/// The smallest part of a burst that is worth a system call.
-const SMALLEST_BURST: usize = 4;
-
 /// What came of calls, by their numbers.
 pub(crate) type Outcomes = Vec<(u64, Outcome)>;
 
@@ -70,7 +64,8 @@ impl Desk {
         }
     }
 
-    /// Takes a call; it leaves at once when it is alone or completes a burst, the rest is [`Desk::flush`]'s.
+    /// Takes a call; it leaves at once when it is alone, otherwise at [`Desk::flush`]: few large messages cost every
+    /// process on the way less than many small ones.
     pub(crate) fn submit(&mut self, sequence: u64, request: Request, outcomes: &mut Outcomes) -> Next {
         if self.closed {
             return Next::Closed;
@@ -88,12 +83,12 @@ impl Desk {
             half_time: request.half_time.then(|| now.halfway(deadline)),
             sent: false,
         };
-        let in_flight = self.calls.len();
+        let is_alone = self.calls.len() == 0;
         let is_first_due = self.armed.is_none_or(|armed| call.due() < armed);
         self.calls.insert(sequence, call);
         self.outgoing.push_back(Outgoing::Call { sequence, request });
         self.hand_on(outcomes);
-        if in_flight == 0 || self.unflushed >= (in_flight / BURST_SHARE).max(SMALLEST_BURST) {
+        if is_alone {
             self.flush();
         }
         if is_first_due { Next::Wake } else { Next::Nothing }
