@@ -45,6 +45,7 @@ from npufleet.errors import (
 if TYPE_CHECKING:
     from npufleet.blocking import Fleet
     from npufleet.fleet import AsyncFleet
+    from npufleet.jobs.flow import Flow, Step
     from npufleet.jobs.job import Job
     from npufleet.jobs.status import JobStatus
     from npufleet.model_info import ModelInfo
@@ -63,6 +64,7 @@ __all__ = [
     "DeviceLostError",
     "Fleet",
     "FleetError",
+    "Flow",
     "InternalError",
     "InvalidFrameError",
     "InvalidParameterError",
@@ -75,6 +77,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Result",
     "Statistics",
+    "Step",
     "UnavailableError",
     "UnknownModelError",
     "UnknownOperationError",
@@ -88,12 +91,14 @@ _LATER = {
     "AsyncFleet": "npufleet.fleet",
     "DEFAULT_LANE": "npufleet.wire.contract",
     "Fleet": "npufleet.blocking",
+    "Flow": "npufleet.jobs.flow",
     "Job": "npufleet.jobs.job",
     "JobStatus": "npufleet.jobs.status",
     "LANES": "npufleet.wire.contract",
     "ModelInfo": "npufleet.model_info",
     "Result": "npufleet.result",
     "Statistics": "npufleet.statistics",
+    "Step": "npufleet.jobs.flow",
 }
 
 

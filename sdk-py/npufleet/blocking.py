@@ -10,11 +10,11 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from npufleet._typed import Operations
-from npufleet.blocking_jobs import BlockingJob, BlockingJobs, iterate
+from npufleet.blocking_jobs import BlockingFlow, BlockingJob, BlockingJobs, iterate
 from npufleet.call import TIMEOUT_S
 from npufleet.errors import UnavailableError
 from npufleet.fleet import AsyncFleet
-from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
 from npufleet.wire import contract
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from npufleet.jobs.flow import Stage, Step
     from npufleet.jobs.wish import Moment
     from npufleet.model_files import Progress
     from npufleet.opening import Opening
@@ -129,10 +130,11 @@ class Fleet(Operations):
         run_at: Moment = None,
         every: str | timedelta | None = None,
         timeout: float = SUBMIT_S,
+        **more: object,
     ) -> BlockingJob:
         """Submit a job and return when the broker has stored it; see `AsyncFleet.submit`."""
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key, run_at, every)
-        return self._jobs.submit(operation, tensors, params, model, wish, timeout)
+        return self._jobs.submit(operation, tensors, parameters(params, more), model, wish, timeout)
 
     def submit_many(
         self,
@@ -147,10 +149,25 @@ class Fleet(Operations):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
         timeout: float = SUBMIT_S,
+        **more: object,
     ) -> list[BlockingJob]:
         """Submit a job for each element of `many`; see `AsyncFleet.submit_many`."""
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
-        return self._jobs.submit_many(operation, many, params, model, wish, timeout)
+        return self._jobs.submit_many(operation, many, parameters(params, more), model, wish, timeout)
+
+    def chain(self, *stages: Stage, timeout: float = SUBMIT_S, **options: Any) -> BlockingFlow:
+        """Submit jobs that follow each other; see `AsyncFleet.chain`, also for the options."""
+        return BlockingFlow(self._runner, self.run(self._fleet.chain(*stages, timeout=timeout, **options)))
+
+    def group(
+        self, steps: Iterable[Step], callback: Step | None = None, *, timeout: float = SUBMIT_S, **options: Any
+    ) -> BlockingFlow:
+        """Submit jobs that are done at the same time, and a callback; see `AsyncFleet.group`, also for the options."""
+        return BlockingFlow(self._runner, self.run(self._fleet.group(steps, callback, timeout=timeout, **options)))
+
+    def flow(self, flow_id: str) -> BlockingFlow:
+        """Return a chain or a group by its id, whoever submitted it."""
+        return BlockingFlow(self._runner, self._fleet.flow(flow_id))
 
     def gather(
         self, jobs: Iterable[BlockingJob], *, timeout: float = RESULT_S, return_errors: bool = False

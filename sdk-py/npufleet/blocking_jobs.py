@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from npufleet.fleet import AsyncFleet
     from npufleet.jobs.dead import DeadLetter, Letters
+    from npufleet.jobs.flow import Flow
     from npufleet.jobs.job import Job
     from npufleet.jobs.registry import Queues, Statuses
     from npufleet.jobs.status import JobStatus
@@ -70,6 +71,22 @@ class BlockingJob:
     def cancel(self, timeout: float = CANCEL_S) -> JobStatus:
         """Cancel the job wherever it is, and return what became of it; see `Job.cancel`."""
         return self._runner.run(self._job.cancel(timeout))
+
+
+class BlockingFlow(BlockingJob):
+    """A chain or a group; see `npufleet.jobs.flow.Flow`."""
+
+    def __init__(self, runner: Runner, flow: Flow) -> None:
+        super().__init__(runner, flow)
+        self._flow = flow
+
+    def step(self, stage: int, member: int | None = None) -> BlockingJob:
+        """Return the job of one step, counted from 1; see `Flow.step`."""
+        return BlockingJob(self._runner, self._flow.step(stage, member))
+
+    def results(self, timeout: float = RESULT_S) -> list[Result]:
+        """Wait for the end and return the results of the last stage; see `Flow.results`."""
+        return self._runner.run(self._flow.results(timeout))
 
 
 Handles = list[BlockingJob]  # a method below is called list

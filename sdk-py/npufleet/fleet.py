@@ -11,7 +11,7 @@ from npufleet._typed import AsyncOperations
 from npufleet.call import TIMEOUT_S, Caller
 from npufleet.control import Control
 from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
-from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from npufleet.broker.local import LocalFleet
+    from npufleet.jobs.flow import Flow, Stage, Step
     from npufleet.jobs.job import Job
     from npufleet.jobs.registry import Jobs
     from npufleet.jobs.wish import Moment
@@ -179,19 +180,21 @@ class AsyncFleet(Caller, AsyncOperations):
         run_at: Moment = None,
         every: str | timedelta | None = None,
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
+        **more: object,
     ) -> Job:
         """Submit a job, which is done once whatever crashes; returns when the broker has stored it.
 
-        The first arguments are those of `call`. `deadline` is when nobody wants the result any more: seconds from now,
-        a timedelta, or a datetime with its time zone. A failing job is tried `retries` times more, each attempt for at
-        most `attempt_timeout` seconds, then it becomes a dead letter. Submitting again with the same
-        `idempotency_key` gives the same job, whatever the other arguments are. `run_at` is when it is to be done;
-        `every` (such as `15m`) repeats it until it is cancelled, each run a job of its own.
+        The first arguments are those of `call`; parameters may be given as keywords too. `deadline` is when nobody
+        wants the result any more: seconds from now, a timedelta, or a datetime with its time zone. A failing job is
+        tried `retries` times more, each attempt for at most `attempt_timeout` seconds, then it becomes a dead letter.
+        Submitting again with the same `idempotency_key` gives the same job, whatever the other arguments are.
+        `run_at` is when it is to be done; `every` (such as `15m`) repeats it until it is cancelled, each run a job of
+        its own.
         Raises `OverloadedError` when the broker has no room, `UnavailableError` when nothing could be sent within
         `timeout` seconds, and `UnknownOutcomeError` when no answer came: the job may have been accepted.
         """
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key, run_at, every)
-        return await self.jobs.submit(operation, tensors, params, model, wish, timeout)
+        return await self.jobs.submit(operation, tensors, parameters(params, more), model, wish, timeout)
 
     async def submit_many(
         self,
@@ -206,13 +209,58 @@ class AsyncFleet(Caller, AsyncOperations):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S,
         idempotency_key: str | None = None,
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
+        **more: object,
     ) -> list[Job]:
         """Submit a job for each element of `many`, in atomic batches of 1,000: all of a batch are accepted, or none.
 
         The other arguments are those of `submit` and hold for every job; the n-th one has the key `<key>/<n>`.
         """
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
-        return await self.jobs.submit_many(operation, many, params, model, wish, timeout)
+        return await self.jobs.submit_many(operation, many, parameters(params, more), model, wish, timeout)
+
+    async def chain(
+        self,
+        *stages: Stage,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Moment = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> Flow:
+        """Submit jobs that follow each other, each on what the one before gave; returns when the broker has them all.
+
+        A stage is a `Step`, or a list of steps that are done at the same time. The chain is a job itself: its result
+        is that of the last step, a step that fails ends it with an error that names the step, and cancelling it
+        cancels what is left. Workers submit the next step, so the chain needs this program no more. The keywords are
+        those of `submit`; `deadline` holds for all of it, `retries` and `attempt_timeout` for each step.
+        """
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return await self.jobs.flow("chain", stages, wish, timeout)
+
+    async def group(
+        self,
+        steps: Iterable[Step],
+        callback: Step | None = None,
+        *,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Moment = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,  # noqa: ASYNC109
+    ) -> Flow:
+        """Submit jobs that are done at the same time, at most 1,000, and a `callback` on what all of them gave.
+
+        The result is the callback's; without one, `results` gives those of the members. See `chain`.
+        """
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        stages: list[Stage] = [list(steps), *([] if callback is None else [callback])]
+        return await self.jobs.flow("group", stages, wish, timeout)
+
+    def flow(self, flow_id: str) -> Flow:
+        """Return a chain or a group by its id, whoever submitted it; nothing is asked of the broker."""
+        return self.jobs.find_flow(flow_id)
 
     async def gather(
         self,

@@ -13,6 +13,7 @@ import pytest
 from npufleet.broker import workers
 from npufleet.errors import UnknownModelError
 from npufleet.fleet import AsyncFleet
+from npufleet.jobs.flow import Step
 from npufleet.wire.contract import LANES
 from tests.support.broker_stand import RELU, Durable, durable, source_environment
 from tests.support.waiting import until
@@ -112,6 +113,11 @@ async def test_jobs_with_roles(tmp_path: Path) -> None:
             assert [event.state async for event in slow.events() if event.state == "running" and await slow.cancel()]
             large = np.arange(100_000.0)
             assert np.array_equal((await (await one.submit("echo", {"x": large})).result())["x"], large)
+            chain = await one.chain(Step("echo", {"x": large}), Step("fft"), Step("ifft", input_onesided=True))
+            assert np.allclose((await chain.result()).array, large)
+            endless = await one.group([Step("echo", {"x": np.zeros(1)}, delay=30.0)] * 2)
+            assert (await endless.cancel()).state == "cancelled"
+            assert (await endless.step(1, 2).wait()).state == "cancelled"
             later = await one.submit("fft", np.arange(8.0), run_at=1.0)
             repeated = await one.submit("fft", np.arange(8.0), every="1h")
             assert (await repeated.cancel()).state == "cancelled"

@@ -58,6 +58,17 @@ def test_submit_and_wait(run: Callable[..., Result]) -> None:
     assert "by the python engine" in run("jobs", "submit", "fft", "-i", "[1, 1]", "--wait").stdout
 
 
+def test_a_chain(run: Callable[..., Result]) -> None:
+    words = ("jobs", "chain", "-i", "[1, 2, 3, 4]", "fft norm=ortho", "ifft norm=ortho input_onesided=true")
+    given = document(run(*words, "--wait", "--json"))
+    assert given["outputs"]["y"]["shape"] == [4]
+    chain_id = run(*words, "--key", "the chain").stdout.strip()
+    assert document(run("jobs", "result", chain_id, "--json"))["outputs"]["y"]["shape"] == [4]
+    assert document(run("jobs", "show", f"{chain_id}-2", "--json"))["operation"] == "ifft"
+    assert run("jobs", "chain", "-i", "[1, 2]", "fft", "nosuch").exit_code == exit_codes.REFUSED
+    assert run("jobs", "chain", "-i", "[1, 2]", "fft", "'").exit_code == exit_codes.USAGE
+
+
 def test_cancel_and_later(run: Callable[..., Result]) -> None:
     later = document(run("jobs", "submit", "fft", "-i", "[1, 1]", "--run-at", "3600", "--json"))["job_id"]
     listed = document(run("jobs", "list", "--state", "scheduled", "--json"))["jobs"]

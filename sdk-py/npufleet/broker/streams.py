@@ -23,7 +23,9 @@ DEAD: Final = "DEAD"
 EVENTS: Final = "EVENTS"
 SCHEDULES: Final = "SCHEDULES"
 PAYLOADS: Final = "PAYLOADS"
+FLOWS: Final = "FLOWS"
 GROUP: Final = "workers"
+_CONSUMERS: Final = {JOBS: "consumers", FLOWS: "coordinators"}
 NANOSECONDS: Final = 1_000_000_000
 _ANSWER_S: Final = 10.0
 
@@ -35,8 +37,8 @@ def streams(prefix: str = PREFIX) -> dict[str, Configuration]:
     return {name: {"name": name, **_filled(row, prefix)} for name, row in _document()["streams"].items()}
 
 
-def consumers(prefix: str = PREFIX) -> dict[str, Configuration]:
-    """Return the configuration of each consumer of JOBS by its name, such as `job-normal`."""
+def consumers(prefix: str = PREFIX, stream: str = JOBS) -> dict[str, Configuration]:
+    """Return the configuration of each consumer of JOBS, or of FLOWS, by its name, such as `job-normal`."""
     document = _document()
     return {
         f"{route}-{lane}": {
@@ -44,7 +46,7 @@ def consumers(prefix: str = PREFIX) -> dict[str, Configuration]:
             "durable_name": f"{route}-{lane}",
             "filter_subject": subject.replace("{prefix}", prefix).replace("{lane}", lane),
         }
-        for route, subject in document["consumers"].items()
+        for route, subject in document[_CONSUMERS[stream]].items()
         for lane in LANES
     }
 
@@ -58,16 +60,22 @@ async def create(client: Client, prefix: str = PREFIX, *, ack_wait: float | None
     for name, stream in streams(prefix).items():
         if name not in there:
             await jetstream.ask(client, f"STREAM.CREATE.{name}", stream, _ANSWER_S)
-    there = await _names(client, f"CONSUMER.NAMES.{JOBS}", "consumers")
+    for taken in _CONSUMERS:
+        await _create_consumers(client, taken, consumers(prefix, taken), ack_wait)
+
+
+async def _create_consumers(
+    client: Client, stream: str, wanted: dict[str, Configuration], ack_wait: float | None
+) -> None:
+    there = await _names(client, f"CONSUMER.NAMES.{stream}", "consumers")
 
     async def make(name: str) -> None:
         consumer = wanted[name]
         if ack_wait is not None:
             consumer["ack_wait"] = round(ack_wait * NANOSECONDS)
-        body = {"stream_name": JOBS, "config": consumer}
-        await jetstream.ask(client, f"CONSUMER.CREATE.{JOBS}.{name}", body, _ANSWER_S)
+        body = {"stream_name": stream, "config": consumer}
+        await jetstream.ask(client, f"CONSUMER.CREATE.{stream}.{name}", body, _ANSWER_S)
 
-    wanted = consumers(prefix)
     await together(make, wanted.keys() - there, len(wanted))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from npufleet.cli.connection import Connection, connected
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from npufleet.jobs.flow import Step
     from npufleet.jobs.job import Job
     from npufleet.jobs.status import JobStatus
     from npufleet.result import Result
@@ -65,7 +67,62 @@ def submit(
             with console.waiting(f"job {job.id}"):
                 return job.id, await job.result(timeout)
 
-    job_id, result = console.run(work(), as_json=as_json)
+    _submitted(operation, console.run(work(), as_json=as_json), outputs, as_json=as_json)
+
+
+@app.command()
+@connected
+def chain(
+    *,
+    steps: Annotated[
+        list[str],
+        typer.Argument(metavar="STEP...", help="Operation and its parameters: 'filter cutoff=0.2', 'infer:MODEL'."),
+    ],
+    inputs: call.Inputs = None,
+    lane: call.Lane = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds until nobody wants the result any more.")] = None,
+    retries: Annotated[int | None, typer.Option(help="Attempts of each step after its first.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key is the same chain.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result.")] = False,
+    timeout: Wait = 60.0,
+    outputs: call.Outputs = None,
+    as_json: console.Json = False,
+    connection: Connection,
+) -> None:
+    """Submit jobs that follow each other, each on what the one before gave, and print the chain's id."""
+    chosen = {"lane": lane, "retries": retries}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+
+    async def work() -> tuple[str, Result | None]:
+        made = [_step(text, inputs if number == 0 else None) for number, text in enumerate(steps)]
+        async with connection.open() as fleet:
+            job = await fleet.chain(*made, deadline=deadline, idempotency_key=key, **options)
+            if not wait:
+                return job.id, None
+            with console.waiting(f"chain {job.id}"):
+                return job.id, await job.result(timeout)
+
+    _submitted("chain", console.run(work(), as_json=as_json), outputs, as_json=as_json)
+
+
+def _step(text: str, inputs: list[str] | None) -> Step:
+    from npufleet.cli import tensors
+    from npufleet.jobs.flow import Step
+    from npufleet.wire import contract
+
+    try:
+        first, *params = shlex.split(text)
+    except ValueError as error:
+        raise console.usage(
+            f"step is {text!r}: {error or 'empty'}; allowed: OPERATION[:MODEL] NAME=VALUE..."
+        ) from error
+    operation, _, model = first.partition(":")
+    arrays = tensors.read_inputs(contract.operation(operation), inputs) if inputs else None
+    return Step(operation, arrays, call.pairs(params), model=model or None)
+
+
+def _submitted(operation: str, found: tuple[str, Result | None], outputs: list[str] | None, *, as_json: bool) -> None:
+    job_id, result = found
     if result is not None:
         _give(operation, result, outputs, as_json=as_json, job_id=job_id)
     elif as_json:

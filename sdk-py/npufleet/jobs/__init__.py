@@ -2,6 +2,7 @@
 
     job        one job from the outside: its result, status, events, cancellation
     submit     from arguments to a message that the broker has stored
+    flow        chains and groups: what a program says, and their handle
     batch       many of them in atomic batches
     waiting    results as they are committed, for any number of jobs over one subscription
     registry   `fleet.jobs`: all of it for one fleet

@@ -148,6 +148,9 @@ class Job:
                 return await self.status()
         return statuses.of_result(self.id, found)
 
+    def _sibling(self, job_id: str) -> Job:
+        return Job(self._control, self._waiting, self._prefix, job_id, lane=self.lane)
+
     def _described(self) -> dict[str, str]:
         if self.operation is None:
             return {}

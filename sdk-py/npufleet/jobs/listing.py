@@ -54,6 +54,8 @@ async def newest(
         _add(found, _waiting(stored, "scheduled", prefix))
     async for stored in _newest(client, streams.JOBS, f"{start}.>", limit):
         _add(found, _waiting(stored, "queued", prefix))
+    async for stored in _newest(client, streams.FLOWS, f"{start}.>", limit):
+        _add(found, _waiting(stored, "queued", prefix))
     async for stored in _newest(client, streams.EVENTS, f"{start}.event.*", limit):
         known = found.get(_last_token(stored))
         said = statuses.of_event(_last_token(stored), stored.data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from npufleet.broker import streams
-from npufleet.jobs import batch, listing, submit
+from npufleet.jobs import batch, flow, listing, submit
 from npufleet.jobs.dead import DeadLetters
+from npufleet.jobs.flow import Flow
 from npufleet.jobs.job import Job
 from npufleet.jobs.listing import QueueStatus
 from npufleet.jobs.status import JobStatus
@@ -15,15 +16,17 @@ from npufleet.jobs.wish import LIMIT, SUBMIT_S
 from npufleet.wire import header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from npufleet.control import Control
+    from npufleet.jobs.flow import Stage
     from npufleet.jobs.submit import Message
     from npufleet.jobs.wish import Wish
 
 Statuses = list[JobStatus]  # a method below is called list
 Queues = list[QueueStatus]
 Handles = list[Job]
+_Handle = TypeVar("_Handle", bound=Job)
 
 
 class Jobs:
@@ -103,9 +106,23 @@ class Jobs:
         await batch.store_many(self._control, self._prefix, messages, timeout)
         return [self._job(message) for message in messages]
 
+    async def flow(self, kind: str, stages: Sequence[Stage], wish: Wish, timeout: float = SUBMIT_S) -> Flow:  # noqa: ASYNC109
+        """Submit a chain or a group; see `AsyncFleet.chain` and `AsyncFleet.group`."""
+        first, message = flow.build(kind, stages, wish, prefix=self._prefix, notify="")
+        message.headers[header.NOTIFY] = await self._waiting.inbox()
+        await flow.store(self._control, self._prefix, first, message, timeout)
+        return self._made(Flow, message)
+
+    def find_flow(self, flow_id: str) -> Flow:
+        """Return a chain or a group by its id, whoever submitted it; nothing is asked of the broker."""
+        return Flow(self._control, self._waiting, self._prefix, flow_id)
+
     def _job(self, message: Message) -> Job:
+        return self._made(Job, message)
+
+    def _made(self, kind: type[_Handle], message: Message) -> _Handle:
         request = message.request
-        return Job(
+        return kind(
             self._control,
             self._waiting,
             self._prefix,

@@ -60,8 +60,13 @@ def build(
     *,
     prefix: str,
     notify: str,
+    job_id: str | None = None,
+    traced: Mapping[str, str] | None = None,
 ) -> Message:
-    """Check everything that a job is made of and return its message; raises what a call raises before it is sent."""
+    """Check everything that a job is made of and return its message; raises what a call raises before it is sent.
+
+    `job_id` and the trace's headers `traced` are given where the job is a part of something larger.
+    """
     row = contract.operation(operation)
     Subject(operation, model, "call", wish.lane).format(prefix)
     if not 0.001 <= wish.attempt_timeout <= 7 * 86400:
@@ -76,7 +81,7 @@ def build(
         raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
     key = wish.idempotency_key
     request = JobRequest(
-        job_id=job.new_id() if key is None else job.id_of_key(operation, model, key),
+        job_id=job_id or (job.new_id() if key is None else job.id_of_key(operation, model, key)),
         operation=operation,
         model=model,
         lane=wish.lane,
@@ -87,12 +92,23 @@ def build(
         idempotency_key=key,
         notify=notify,
     )
-    return message_of(request, frame, prefix=prefix, when=when)
+    return message_of(request, frame, prefix=prefix, when=when, traced=traced)
 
 
-def message_of(request: JobRequest, frame: bytes, *, prefix: str, when: str | None = None) -> Message:
-    """Return the message of a job that has been checked; `when` is the broker's word for a schedule."""
-    subject, stream = request.subject(prefix), streams.JOBS
+def message_of(
+    request: JobRequest,
+    frame: bytes,
+    *,
+    prefix: str,
+    when: str | None = None,
+    route: str = "job",
+    traced: Mapping[str, str] | None = None,
+) -> Message:
+    """Return the message of a job that has been checked; `when` is the broker's word for a schedule.
+
+    The route `flow` is that of a plan. With `traced` the job belongs to a span that is open already.
+    """
+    subject, stream = request.subject(prefix, route), streams.FLOWS if route == "flow" else streams.JOBS
     timed: dict[str, str] = {}
     if when is not None:
         timed = {
@@ -101,8 +117,8 @@ def message_of(request: JobRequest, frame: bytes, *, prefix: str, when: str | No
             schedule.TTL[0]: schedule.TTL[1],
         }
         subject, stream = job.schedule_subject(request.job_id, prefix), streams.SCHEDULES
-    span = start_call(request.operation, subject, request.lane, "submit")
-    headers = request.headers() | timed | {jetstream.EXPECTED_STREAM: stream}
+    span = start_call(request.operation, subject, request.lane, "submit") if traced is None else None
+    headers = request.headers() | timed | {jetstream.EXPECTED_STREAM: stream} | dict(traced or {})
     if when is None:
         headers[header.MESSAGE_ID] = request.job_id
     if span is not None:

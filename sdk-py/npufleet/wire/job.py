@@ -33,7 +33,7 @@ STATES: Final[tuple[str, ...]] = tuple(_RULES["states"])
 PERMANENT: Final = frozenset(_RULES["permanent"])
 HANDED_OVER: Final = frozenset(_RULES["handed_over"])
 WEIGHTS: Final[dict[str, int]] = _RULES["weights"]
-ROUTES: Final = ("job", "handover", "due")
+ROUTES: Final = ("job", "handover", "due", "flow")
 
 SCHEDULE_NEXT: Final = "Nats-Schedule-Next"
 """The broker's header on a job whose time has come: when it comes next, or `purge` when it does not."""
@@ -73,7 +73,7 @@ class JobRequest:
         return f"{self.lane}.{self.operation}" + (f".{self.model}" if self.model else "")
 
     def subject(self, prefix: str = PREFIX, route: str = "job") -> str:
-        """Return where the job goes on one of the routes job, handover and due."""
+        """Return where the job goes on one of the routes job, handover, due and flow."""
         return f"{prefix}.v{VERSION}.{route}.{self.name}"
 
     def headers(self) -> dict[str, str]:
@@ -208,6 +208,11 @@ def dead_subject(operation: str, job_id: str, prefix: str = PREFIX) -> str:
 def schedule_subject(job_id: str, prefix: str = PREFIX) -> str:
     """Return where a job waits for its time."""
     return f"{prefix}.v{VERSION}.schedule.{job_id}"
+
+
+def advance_subject(flow_id: str, prefix: str = PREFIX) -> str:
+    """Return where it is said that a step of a flow is over."""
+    return f"{prefix}.v{VERSION}.advance.{flow_id}"
 
 
 def _number(name: str, value: str) -> int:

@@ -43,33 +43,34 @@ def check(name: str, value: object, maximum: int, find: Callable[[str], Operatio
         raise InvalidParameterError(f"parameter '{name}' is {value!r:.80}; allowed: a list of steps")
     if not 1 <= len(value) <= maximum:
         raise InvalidParameterError(f"parameter '{name}' has {len(value)} steps; allowed: 1 to {maximum}")
-    return [_checked(index, step, find) for index, step in enumerate(value)]
+    return [checked(index, step, find) for index, step in enumerate(value)]
 
 
-def _checked(index: int, step: object, find: Callable[[str], Operation]) -> dict[str, Any]:
+def checked(index: int, step: object, find: Callable[[str], Operation], *, nested: bool = False) -> dict[str, Any]:
+    """Return one step with plain values; with `nested` it may be a pipeline. Raises as `check` does."""
     if not isinstance(step, dict) or not isinstance(step.get("operation"), str):
         raise InvalidParameterError(f"step {index + 1} is {step!r:.80}; allowed: an object with 'operation'")
     with naming(index, step["operation"][:80]):
         for key in step:
             if key not in KEYS:
                 raise InvalidParameterError(f"unknown key '{key!s:.80}'; allowed: {', '.join(KEYS)}")
-        checked = {"operation": step["operation"]}
+        plain = {"operation": step["operation"]}
         try:
             row = find(step["operation"])
         except FleetError as error:
             raise InvalidParameterError(str(error)) from error
-        if row.name == PIPELINE:
+        if row.name == PIPELINE and not nested:
             raise InvalidParameterError("a pipeline is no step of a pipeline")
         params = step.get("params", {})
         if not isinstance(params, dict):
             raise InvalidParameterError(f"'params' is {params!r:.80}; allowed: an object")
         if params or any(each.required for each in row.parameters.values()):
-            checked["params"] = row.check_params(params, defaults=False)
-        checked |= _model(row, step)
+            plain["params"] = row.check_params(params, defaults=False)
+        plain |= _model(row, step)
         for key in ("inputs", "request_inputs"):
             if key in step:
-                checked[key] = _names(key, step[key])
-        return checked
+                plain[key] = _names(key, step[key])
+        return plain
 
 
 def _model(row: Operation, step: Mapping[str, Any]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from npufleet.worker.executor import Executors
 from npufleet.worker.intake import Intake
 from npufleet.worker.jobs.attempt import Services
 from npufleet.worker.jobs.consumer import Jobs
+from npufleet.worker.jobs.flows import Flows
 from npufleet.worker.jobs.outcome import Outcomes
 from npufleet.worker.models import Models
 from npufleet.worker.queue import RequestQueue
@@ -76,6 +77,7 @@ class Worker:
         self._endpoints: dict[str, tuple[Endpoint, Subscription]] = {}
         self._models: Models | None = None
         self._jobs: Jobs | None = None
+        self._flows: Flows | None = None
         self._devices = without_openvino(options.devices, "OpenVINO is still loading")
 
     async def run(self) -> int:
@@ -99,6 +101,7 @@ class Worker:
         outcomes = Outcomes(self._client, self._options.prefix, self._id)
         services = Services(outcomes, intake, tracing, self._endpoint_of, self._options.prefix, self._stop.is_set)
         self._jobs = Jobs(self._client, services, count, canceller, self._events)
+        self._flows = Flows(self._client, outcomes, self._options.prefix)
         publishing = self._start("replies", replies.run())
         sweeping = self._start("sweep", canceller.sweep(executors))
         following = self._start("models", self._models.run())
@@ -108,7 +111,8 @@ class Worker:
             self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=self._describe())
             loading = self._start("imports", self._load(tracing, runtime))
             taking = self._start("jobs", self._jobs.run())
-            background |= {loading, taking}
+            coordinating = self._start("flows", self._flows.run())
+            background |= {loading, taking, coordinating}
             await self._stop.wait()
             self._events.emit("draining")
             loading.cancel()
@@ -190,8 +194,9 @@ class Worker:
         return found[0]
 
     async def _stop_jobs(self) -> None:
-        if self._jobs is not None:
-            await self._jobs.stop()
+        for taker in (self._flows, self._jobs):
+            if taker is not None:
+                await taker.stop()
 
     def _find_model(self, name: str) -> Model | None:
         # Every worker serves its models on this route.
@@ -269,8 +274,9 @@ class Worker:
 
     async def _reconnected(self) -> None:
         self._events.emit("broker", state="connected")
-        if self._jobs is not None:
-            self._jobs.reconnected()
+        for taker in (self._flows, self._jobs):
+            if taker is not None:
+                taker.reconnected()
         if self._models is not None:
             await self._models.reconnected()
 

@@ -7,6 +7,8 @@
     attempt     what is done with one delivery
     failpoint   where fault tests let a worker die
     consumer    all deliveries: begun, kept alive, drained
+    flow        one chain or group: the next jobs are submitted when those before them are over
+    flows       all chains and groups that this worker sees through
 
 Everything runs on the event loop, which never computes; the executors are those of the calls.
 """

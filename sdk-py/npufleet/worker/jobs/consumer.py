@@ -59,14 +59,14 @@ class Jobs:
 
     async def run(self) -> None:
         """Take jobs until `drain`; waits for the streams as long as there are none."""
-        ack_wait = await self._ack_wait()
-        if ack_wait is None:
+        seconds = await ack_wait(self._client, streams.JOBS, "job-normal", self._stopped)
+        if seconds is None:
             return
         cancel = f"{self._services.prefix}.v{VERSION}.cancel.*"
         await self._client.subscribe(cancel, cb=self._cancel_running)
         await self._client.subscribe(cancel, queue=QUEUE, cb=self._write_cancellation)
         self._events.emit("jobs", state="taking")
-        keeping = asyncio.create_task(self._keep_alive(ack_wait / 3))
+        keeping = asyncio.create_task(keep_alive(self._deliveries, seconds / 3))
         try:
             await self._puller.run()
         finally:
@@ -113,15 +113,6 @@ class Jobs:
             with contextlib.suppress(nats.errors.Error, OSError):
                 await delivery.give_back(ASK_AGAIN_S)
 
-    async def _keep_alive(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            for delivery in list(self._deliveries):
-                try:
-                    await delivery.keep()
-                except (nats.errors.Error, OSError) as error:
-                    _log.warning("job %s cannot be kept: %s", delivery.job_id, error or repr(error))
-
     async def _cancel_running(self, message: Msg) -> None:
         job_id = message.subject.rpartition(".")[2]
         for delivery in list(self._deliveries):
@@ -152,19 +143,34 @@ class Jobs:
         lane, operation, model = job.split(f"{prefix}.v{VERSION}.job.{name}", prefix)
         return JobRequest(job_id, operation, model, lane)
 
-    async def _ack_wait(self) -> float | None:
-        """Return the seconds after which the broker takes a silent worker for dead; None when we are told to stop."""
-        question = f"$JS.API.CONSUMER.INFO.{streams.JOBS}.job-normal"
-        while not self._stopped.is_set():
+
+async def ack_wait(client: Client, stream: str, consumer: str, stopped: asyncio.Event) -> float | None:
+    """Return the seconds after which the broker takes a silent worker for dead; None when we are told to stop.
+
+    Waits for the stream as long as there is none.
+    """
+    question = f"$JS.API.CONSUMER.INFO.{stream}.{consumer}"
+    while not stopped.is_set():
+        try:
+            answer: dict[str, Any] = json.loads((await client.request(question, timeout=5.0)).data)
+            if "config" in answer:
+                return float(answer["config"]["ack_wait"]) / streams.NANOSECONDS
+        except (nats.errors.Error, OSError):
+            pass  # no JetStream, or no broker at the moment
+        try:
+            async with asyncio.timeout(ASK_AGAIN_S):
+                await stopped.wait()
+        except TimeoutError:
+            continue
+    return None
+
+
+async def keep_alive(deliveries: set[Delivery], seconds: float) -> None:
+    """Say of every delivery, again and again, that the work on it goes on."""
+    while True:
+        await asyncio.sleep(seconds)
+        for delivery in list(deliveries):
             try:
-                answer: dict[str, Any] = json.loads((await self._client.request(question, timeout=5.0)).data)
-                if "config" in answer:
-                    return float(answer["config"]["ack_wait"]) / streams.NANOSECONDS
-            except (nats.errors.Error, OSError):
-                pass  # no JetStream, or no broker at the moment
-            try:
-                async with asyncio.timeout(ASK_AGAIN_S):
-                    await self._stopped.wait()
-            except TimeoutError:
-                continue
-        return None
+                await delivery.keep()
+            except (nats.errors.Error, OSError) as error:
+                _log.warning("job %s cannot be kept: %s", delivery.job_id, error or repr(error))

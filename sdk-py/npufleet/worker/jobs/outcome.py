@@ -99,10 +99,10 @@ class Outcomes:
         async def committed() -> jetstream.Stored | None:
             return await self.result(request.job_id)
 
-        stored = str(await self._insist(path, put))
+        stored = str(await insist(path, put))
         if await self.commit(request, attempt, {**headers, header.PAYLOAD: stored}):
             return True
-        there = await self._insist(path, committed)
+        there = await insist(path, committed)
         if there is not None and there.headers.get(header.PAYLOAD) == stored:
             return True  # ours: the answer to its first sending was lost
         await self.remove(stored)
@@ -147,22 +147,10 @@ class Outcomes:
             return await jetstream.publish(self._client, stream, subject, payload, headers, ANSWER_S)
 
         try:
-            await self._insist(subject, publish)
+            await insist(subject, publish)
         except jetstream.AlreadyThereError:
             return False
         return True
-
-    @staticmethod
-    async def _insist(what: str, write: Callable[[], Awaitable[Value]]) -> Value:
-        """Write something until it is written."""
-        pause = 0.1
-        while True:
-            try:
-                return await write()
-            except FleetError as error:
-                _log.warning("%s is not written yet: %s", what, error)
-                await asyncio.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311 - spreads retries, hides nothing
-                pause = min(pause * 2, LONGEST_WAIT_S)
 
     async def _history(self, job_id: str) -> list[Any]:
         """Return the events of a job so far, the oldest first."""
@@ -181,6 +169,18 @@ class Outcomes:
         except (nats.errors.Error, OSError, ValueError) as error:
             _log.warning("the history of job %s is not whole: %s", job_id, error or repr(error))
         return events
+
+
+async def insist(what: str, write: Callable[[], Awaitable[Value]]) -> Value:
+    """Write something until it is written."""
+    pause = 0.1
+    while True:
+        try:
+            return await write()
+        except FleetError as error:
+            _log.warning("%s is not written yet: %s", what, error)
+            await asyncio.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311 - spreads retries, hides nothing
+            pause = min(pause * 2, LONGEST_WAIT_S)
 
 
 def _described(request: JobRequest) -> dict[str, str]:

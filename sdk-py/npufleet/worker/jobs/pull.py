@@ -1,4 +1,4 @@
-"""Asks the consumers of JOBS for as many jobs as there are free places, and waits where there is nothing to do."""
+"""Asks the consumers of a stream for as many jobs as there are free places, and waits where there is nothing to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ PRIORITY: Final = 1
 WAIT_S: Final = 30.0
 FETCH_S: Final = 5.0
 ABSENT_S: Final = 1.0
-_NEXT: Final = f"$JS.API.CONSUMER.MSG.NEXT.{streams.JOBS}."
 _NO_RESPONDERS: Final = "503"
 
 _log = logging.getLogger(__name__)
@@ -37,9 +36,15 @@ class Puller:
     """Fills the free places of one worker; `free` says how many there are, `deliver` gets each job."""
 
     def __init__(
-        self, client: Client, consumers: Iterable[str], free: Callable[[], int], deliver: Callable[[Delivery], None]
+        self,
+        client: Client,
+        consumers: Iterable[str],
+        free: Callable[[], int],
+        deliver: Callable[[Delivery], None],
+        stream: str = streams.JOBS,
     ) -> None:
         self._client = client
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}."
         self._places = Places(consumers)
         self._free = free
         self._deliver = deliver
@@ -116,7 +121,7 @@ class Puller:
         body = json.dumps({**request, "group": streams.GROUP, "priority": PRIORITY}).encode()
         try:
             inbox = subscription.subject.replace("*", consumer)
-            await self._client.publish(_NEXT + consumer, body, reply=inbox)
+            await self._client.publish(self._next + consumer, body, reply=inbox)
         except (nats.errors.Error, OSError) as error:
             _log.warning("jobs cannot be asked for: %s", error or repr(error))
             self._absent = True

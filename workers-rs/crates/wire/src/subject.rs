@@ -152,6 +152,16 @@ pub fn due(prefix: &str, lane: Lane, operation: &str, model: Option<&str>) -> St
     work(prefix, "due", lane, operation, model)
 }
 
+/// Where the plan of jobs that follow each other waits.
+pub fn flow(prefix: &str, lane: Lane, operation: &str, model: Option<&str>) -> String {
+    work(prefix, "flow", lane, operation, model)
+}
+
+/// Where it is said that a step of such a plan is over.
+pub fn advance(prefix: &str, job_id: &str) -> String {
+    format!("{prefix}.v1.advance.{job_id}")
+}
+
 /// Where a job waits for its time.
 pub fn schedule(prefix: &str, job_id: &str) -> String {
     format!("{prefix}.v1.schedule.{job_id}")

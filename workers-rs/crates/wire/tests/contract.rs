@@ -171,6 +171,8 @@ fn subjects() {
         ("payload", subject::payload(prefix, "j.in", "7")),
         ("schedule", subject::schedule(prefix, "j")),
         ("due", subject::due(prefix, lane, operation, model)),
+        ("flow", subject::flow(prefix, lane, operation, model)),
+        ("advance", subject::advance(prefix, "j")),
         ("cancel", subject::cancel(prefix, "c.1")),
         ("control", subject::control(prefix, "w")),
     ];
