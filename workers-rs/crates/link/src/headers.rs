@@ -1,5 +1,7 @@
 //! Headers as they lie in a message, and as they are written into one.
 
+use memchr::memchr;
+
 const VERSION: &[u8] = b"NATS/1.0";
 const LINE_END: &[u8] = b"\r\n";
 
@@ -20,7 +22,20 @@ impl<'a> Headers<'a> {
 
     /// Returns the first value of a header, by its exact name, without the white space around it.
     pub fn get(self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+        let mut rest = self.0;
+        while let Some(end) = memchr(b'\n', rest) {
+            rest = &rest[end + 1..];
+            let value = rest
+                .strip_prefix(name.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b":"));
+            if let Some(value) = value {
+                let line = &value[..memchr(b'\n', value).unwrap_or(value.len())];
+                if let Ok(value) = std::str::from_utf8(line) {
+                    return Some(value.trim());
+                }
+            }
+        }
+        None
     }
 
     /// Returns the names and values in the order in which they were written; lines that are none are left out.
@@ -177,6 +192,15 @@ mod tests {
     fn odd_lines_are_left_out() {
         let headers = Headers(b"NATS/1.0\r\nno colon\r\n\xff: x\r\nA:1\r\nB:  two words \r\n\r\n");
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("A", "1"), ("B", "two words")]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_header_is_found_as_it_is_listed(lines in "(([AB]{0,2}:?|\r|é|ÿ)[ab :]{0,3}\r?\n?){0,6}", name in "[AB]{1,2}") {
+            let headers = Headers(lines.as_bytes());
+            let listed = headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+            proptest::prop_assert_eq!(headers.get(&name), listed);
+        }
     }
 
     #[test]
