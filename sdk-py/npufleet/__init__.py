@@ -14,6 +14,7 @@ The map, in the order that a request flows:
     broker               the embedded nats-server, and the supervisor that keeps a local fleet running
     worker, operations   the Python engine
     result, errors       what comes back
+    agents               programs that react to subjects, and that ask each other by name
     jobs                 durable jobs: submitted, awaited, cancelled
     models, control      the model registry and the services protocol
     telemetry, health    what happened, and how everything is
@@ -43,6 +44,7 @@ from npufleet.errors import (
 )
 
 if TYPE_CHECKING:
+    from npufleet.agents import Agent
     from npufleet.blocking import Fleet
     from npufleet.fleet import AsyncFleet
     from npufleet.jobs.flow import Flow, Step
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_LANE",
     "LANES",
+    "Agent",
     "AsyncFleet",
     "CallCancelledError",
     "DeadlineExceededError",
@@ -88,6 +91,7 @@ __all__ = [
 
 # NumPy and asyncio are most of the start-up time; workers, the supervisor and `npufleet --help` need neither at once.
 _LATER = {
+    "Agent": "npufleet.agents",
     "AsyncFleet": "npufleet.fleet",
     "DEFAULT_LANE": "npufleet.wire.contract",
     "Fleet": "npufleet.blocking",

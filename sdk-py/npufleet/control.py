@@ -46,9 +46,13 @@ class Control:
         return context
 
     async def ask_workers(self, verb: str) -> list[dict[str, Any]]:
-        """Return every worker's answer to `PING`, `INFO` or `STATS` of the NATS services protocol.
+        """Return every worker's answer to `PING`, `INFO` or `STATS`; see `ask_services`."""
+        return await self.ask_services(verb, SERVICE)
 
-        Takes as long as the slowest answer and 0.1 s; an empty list when no worker is there.
+    async def ask_services(self, verb: str, name: str | None = None) -> list[dict[str, Any]]:
+        """Return the answers of all services to `PING`, `INFO` or `STATS`, or of those of one name.
+
+        Takes as long as the slowest answer and 0.1 s; an empty list when nobody is there.
         """
         client = await self.client()
         answers: list[dict[str, Any]] = []
@@ -60,7 +64,7 @@ class Control:
 
         subscription = await client.subscribe(inbox, cb=receive)
         try:
-            await client.publish(f"$SRV.{verb}.{SERVICE}", reply=inbox)
+            await client.publish(f"$SRV.{verb}.{name}" if name else f"$SRV.{verb}", reply=inbox)
             while True:
                 message = await asyncio.wait_for(arrived.get(), QUIET_S if answers else FIRST_ANSWER_S)
                 if message.headers and message.headers.get("Status") == "503":

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from npufleet.agents import Agent, Event, invoke
 from npufleet.broker import workers
-from npufleet.errors import UnknownModelError
+from npufleet.errors import UnavailableError, UnknownModelError
 from npufleet.fleet import AsyncFleet
 from npufleet.jobs.flow import Step
+from npufleet.wire import frame
 from npufleet.wire.contract import LANES
 from tests.support.broker_stand import RELU, Durable, durable, source_environment
 from tests.support.waiting import until
@@ -96,6 +98,38 @@ async def test_a_fleet_with_roles_does_real_work(engine: str, tmp_path: Path) ->
             assert await operator.models.list() == []
     refusals = [line for line in log if "ermissions" in line]
     assert refusals == []
+
+
+async def test_agents_with_roles(tmp_path: Path) -> None:
+    agent = Agent("spectra")
+
+    @agent.on("npu.v1.topic.samples", deliver_to="npu.v1.topic.spectra", durable=True)
+    async def spectrum(event: Event) -> Step:
+        return Step("fft", event.tensors())
+
+    @agent.action("spectrum")
+    async def asked(arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"y": await agent.fleet.fft(arguments["x"])}
+
+    x = np.arange(8.0)
+    async with durable(tmp_path) as broker:
+        async with fleet(broker, "operator") as operator:
+            await operator.jobs.create_streams()
+        async with worker(broker, "python") as log, fleet(broker, "agent") as one, fleet(broker, "client1") as two:
+            async with agent.serve(one):
+                assert np.allclose((await invoke(two, "spectra", "spectrum", {"x": x}))["y"], np.fft.rfft(x))
+                plain = await broker.connect("agent")
+                arrived: asyncio.Queue[Any] = asyncio.Queue()
+                await plain.subscribe("npu.v1.topic.spectra", cb=arrived.put)
+                await plain.flush()
+                await plain.publish("npu.v1.topic.samples", frame.encode({"x": x}))
+                message = await asyncio.wait_for(arrived.get(), 10)
+                assert np.allclose(frame.decode(message.data)[0]["y"], np.fft.rfft(x))
+                await plain.close()
+            with pytest.raises(UnavailableError, match="no agent"):
+                await invoke(two, "spectra", "spectrum", {"x": x})
+    assert [line for line in log if "ermissions" in line] == []
+    assert not any(broker.errors.values())
 
 
 async def test_jobs_with_roles(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 LOCAL = REPOSITORY / "broker" / "local.conf"
 DURABLE = REPOSITORY / "broker" / "durable.conf"
-ROLES = ("client1", "client2", "worker", "operator", "system")
+ROLES = ("client1", "client2", "agent", "worker", "operator", "system")
 
 RELU = """<?xml version="1.0"?>
 <net name="relu" version="11"><layers>

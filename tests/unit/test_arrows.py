@@ -41,6 +41,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "errors", "wire", "transport", "broker", "control", "models", "rows", "call", "jobs", "opening", "health",
         "_typed",
     ),
+    "agents": ("errors", "wire", "telemetry", "transport", "result", "jobs", "fleet"),
     "blocking_jobs": ("jobs",),
     "blocking": ("errors", "wire", "model_info", "call", "jobs", "blocking_jobs", "fleet", "_typed"),
     "legacy": ("errors",),

@@ -16,6 +16,7 @@ from npufleet.blocking import BlockingModels
 from npufleet.wire import contract, frame
 
 NAMES = [
+    "Agent",
     "AsyncFleet",
     "CallCancelledError",
     "DEFAULT_LANE",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from npufleet.cli import call, dead, demo, exit_codes, health, jobs, models, queues, trace, up, version, worker
+from npufleet.cli import agents, call, dead, demo, exit_codes, health, jobs, models, queues, trace, up, version, worker
 
 app = typer.Typer(
     name="npufleet",
@@ -25,6 +25,7 @@ app.add_typer(call.app, name="call")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
 app.add_typer(queues.app, name="queues")
+app.add_typer(agents.app, name="agents")
 app.add_typer(models.app, name="models")
 app.command("health")(health.health)
 app.command("trace")(trace.trace)

@@ -68,19 +68,7 @@ class WorkerTracing:
 
     def caller(self, headers: Mapping[str, str]) -> Caller | None:
         """Return the caller's span when the request is traced; a header that is malformed counts as none."""
-        if not self._on or "traceparent" not in headers:
-            return None
-        matched = _TRACEPARENT.fullmatch(headers["traceparent"])
-        if matched is None:
-            return None
-        state = headers.get("tracestate", "")
-        found = Caller(
-            trace_id=int(matched[1], 16),
-            span_id=int(matched[2], 16),
-            flags=int(matched[3], 16),
-            state=state if len(state) <= _TRACESTATE_LIMIT else "",
-        )
-        return found if found.flags & _SAMPLED and found.trace_id and found.span_id else None
+        return caller_of(headers) if self._on else None
 
     def write(self, caller: Caller, steps: Sequence[Step]) -> None:
         """Write the spans of one finished request."""
@@ -90,14 +78,14 @@ class WorkerTracing:
         from opentelemetry import trace
         from opentelemetry.context import Context
 
-        above = trace.set_span_in_context(trace.NonRecordingSpan(_context(caller)), Context())
+        above = trace.set_span_in_context(trace.NonRecordingSpan(context_of(caller)), Context())
         for step in steps:
             span = self._tracer.start_span(
                 step.name,
                 context=above,
                 kind=trace.SpanKind.CONSUMER if step.name == "receive" else trace.SpanKind.INTERNAL,
                 attributes=step.attributes,
-                links=[trace.Link(_context(link)) for link in step.links],
+                links=[trace.Link(context_of(link)) for link in step.links],
                 start_time=step.start,
             )
             if step.error_kind:
@@ -111,7 +99,23 @@ class WorkerTracing:
         setup.shutdown()
 
 
-def _context(caller: Caller) -> SpanContext:
+def caller_of(headers: Mapping[str, str]) -> Caller | None:
+    """Return the span that a message came from when it is traced; a header that is malformed counts as none."""
+    matched = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    if matched is None:
+        return None
+    state = headers.get("tracestate", "")
+    found = Caller(
+        trace_id=int(matched[1], 16),
+        span_id=int(matched[2], 16),
+        flags=int(matched[3], 16),
+        state=state if len(state) <= _TRACESTATE_LIMIT else "",
+    )
+    return found if found.flags & _SAMPLED and found.trace_id and found.span_id else None
+
+
+def context_of(caller: Caller) -> SpanContext:
+    """Return a caller's span as OpenTelemetry has it."""
     from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
     state = TraceState.from_header([caller.state]) if caller.state else None

@@ -35,7 +35,7 @@ from npufleet.worker.queue import RequestQueue
 from npufleet.worker.registry import Registry
 from npufleet.worker.reply import Replies
 from npufleet.worker.request import Outcome
-from npufleet.worker.service import Service
+from npufleet.worker.service import of_worker
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -160,7 +160,7 @@ class Worker:
             if not row.model and row.name in operations.REGISTRY:
                 for route in self._routes():
                     await self._serve(Endpoint(row, route, self._options.prefix))
-        service = Service(self._client, self._id, self._describe, lambda: [e for e, _ in self._endpoints.values()])
+        service = of_worker(self._client, self._id, self._describe, lambda: [e for e, _ in self._endpoints.values()])
         await service.start()
         await self._client.flush()
 

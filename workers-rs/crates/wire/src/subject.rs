@@ -197,6 +197,11 @@ pub fn cancel(prefix: &str, id: &str) -> String {
     format!("{prefix}.v1.cancel.{id}")
 }
 
+/// Where an agent is asked for something by its name.
+pub fn agent(prefix: &str, agent: &str, action: &str) -> String {
+    format!("{prefix}.v1.agent.{agent}.{action}")
+}
+
 /// Where one worker is told to drain or reload.
 pub fn control(prefix: &str, worker: &str) -> String {
     format!("{prefix}.v1.control.{worker}")

@@ -174,6 +174,7 @@ fn subjects() {
         ("flow", subject::flow(prefix, lane, operation, model)),
         ("advance", subject::advance(prefix, "j")),
         ("cancel", subject::cancel(prefix, "c.1")),
+        ("agent", subject::agent(prefix, "a", "b")),
         ("control", subject::control(prefix, "w")),
     ];
     let mut rows = document()["subjects"].as_table().unwrap().clone();
@@ -192,6 +193,8 @@ fn subjects() {
             ("{path}", "j.in"),
             ("{piece}", "7"),
             ("{worker}", "w"),
+            ("{agent}", "a"),
+            ("{action}", "b"),
         ];
         let expected = values
             .into_iter()
