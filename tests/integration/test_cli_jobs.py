@@ -58,6 +58,17 @@ def test_submit_and_wait(run: Callable[..., Result]) -> None:
     assert "by the python engine" in run("jobs", "submit", "fft", "-i", "[1, 1]", "--wait").stdout
 
 
+def test_a_wait_shows_how_far_the_job_is_in_a_terminal(run: Callable[..., Result], monkeypatch: Any) -> None:
+    words = ("jobs", "submit", "echo", "-i", "x=[1]", "-p", "delay=1.2", "--wait")
+    assert run(*words).stderr == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = run(*words)
+    assert shown.exit_code == 0
+    assert "running" in shown.stderr
+    assert "%" in shown.stderr
+    assert run(*words, "--json").stderr == ""
+
+
 def test_a_chain(run: Callable[..., Result]) -> None:
     words = ("jobs", "chain", "-i", "[1, 2, 3, 4]", "fft norm=ortho", "ifft norm=ortho input_onesided=true")
     given = document(run(*words, "--wait", "--json"))

@@ -59,6 +59,16 @@ async def test_a_job_has_the_result_of_its_call(served: Broker) -> None:
         assert (await job.result()).array.shape == (5,), "the result stays"
 
 
+async def test_long_work_says_how_far_it_is(served: Broker) -> None:
+    slow = {"operation": "echo", "params": {"delay": 0.8}}
+    async with connected(served) as fleet:
+        job = await fleet.submit("pipeline", {"x": X}, {"steps": [slow, slow]})
+        progress = [event.progress async for event in job.events() if event.progress is not None]
+        assert progress == sorted(progress)
+        assert 1 <= len(progress) <= 10
+        assert 0.0 < progress[0] < progress[-1] < 1.0 or len(progress) == 1
+
+
 async def test_another_process_finds_the_job_by_its_id(served: Broker) -> None:
     async with connected(served) as one, connected(served) as two:
         job = await one.submit("fft", X)

@@ -88,6 +88,32 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def progress(what: str, *, shown: bool) -> Iterator[Callable[[str, float | None], None] | None]:
+    """Show on standard error, if it is a terminal, how far something is; gives what to call with state and share.
+
+    Gives None where nothing is shown. A share that is not known is None.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not shown or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(state: str, share: float | None) -> None:
+            # Without a total the bar only says that something goes on.
+            bar.update(
+                task, description=f"{what} {state}", total=None if share is None else 1.0, completed=share or 0.0
+            )
+
+        yield update
+
+
 def complain(kind: str, message: str) -> None:
     """Print the first line of an error, its kind before it, to standard error."""
     typer.secho(f"{kind}: ", fg=typer.colors.RED, bold=True, nl=False, err=True)

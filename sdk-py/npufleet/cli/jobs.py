@@ -64,8 +64,7 @@ def submit(
             )
             if not wait:
                 return job.id, None
-            with console.waiting(f"job {job.id}"):
-                return job.id, await job.result(timeout)
+            return job.id, await _followed(job, timeout, shown=not as_json)
 
     _submitted(operation, console.run(work(), as_json=as_json), outputs, as_json=as_json)
 
@@ -99,8 +98,7 @@ def chain(
             job = await fleet.chain(*made, deadline=deadline, idempotency_key=key, **options)
             if not wait:
                 return job.id, None
-            with console.waiting(f"chain {job.id}"):
-                return job.id, await job.result(timeout)
+            return job.id, await _followed(job, timeout, shown=not as_json)
 
     _submitted("chain", console.run(work(), as_json=as_json), outputs, as_json=as_json)
 
@@ -175,8 +173,7 @@ def result(
     async def work() -> tuple[str | None, Result]:
         async with connection.open() as fleet:
             job = fleet.job(job_id)
-            with console.waiting(f"job {job_id}"):
-                found = await job.result(timeout)
+            found = await _followed(job, timeout, shown=not as_json)
             return (await job.status()).operation, found
 
     operation, found = console.run(work(), as_json=as_json)
@@ -204,13 +201,36 @@ def watch(*, job_id: JobId, as_json: console.Json = False, connection: Connectio
 
     async def work() -> None:
         async with connection.open() as fleet:
-            async for event in fleet.job(job_id).events():
-                if as_json:
-                    console.document(asdict(event))
-                else:
-                    typer.echo(_line(event))
+            with console.progress(f"job {job_id}", shown=not as_json) as show:
+                async for event in fleet.job(job_id).events():
+                    if as_json:
+                        console.document(asdict(event))
+                    elif show is None or event.progress is None:
+                        typer.echo(_line(event))
+                    if show is not None:
+                        show(event.state, event.progress)
 
     console.run(work(), as_json=as_json)
+
+
+async def _followed(job: Job, timeout: float, *, shown: bool) -> Result:  # noqa: ASYNC109
+    """Wait for a job's result, and show how far it is where somebody looks."""
+    import asyncio
+
+    with console.progress(f"job {job.id}", shown=shown) as show:
+        if show is None:
+            return await job.result(timeout)
+
+        async def follow() -> None:
+            async for event in job.events():
+                show(event.state, event.progress)
+
+        following = asyncio.ensure_future(follow())
+        try:
+            return await job.result(timeout)
+        finally:
+            following.cancel()
+            await asyncio.wait({following})
 
 
 def resubmitted(job_id: str, again: Job, *, as_json: bool) -> None:
@@ -241,6 +261,7 @@ def _status(status: JobStatus, *, as_json: bool) -> None:
 def _line(status: JobStatus) -> str:
     what = ".".join(filter(None, (status.operation, status.model)))
     words = [status.job_id, status.state, what, f"attempt {status.attempt}" if status.attempt else ""]
+    words += ["" if status.progress is None else f"{status.progress:.0%}"]
     words += [f"by the {status.engine} engine" if status.engine else "", _problem(status)]
     return " ".join(filter(None, words))
 

@@ -13,6 +13,8 @@
     wavelet   multilevel discrete wavelet transform and denoising, by PyWavelets
     window    window functions, by SciPy
 
+`progress` is how an operation says how far it is.
+
 The workers run `infer` themselves, since it needs models. A file here has `rows` and `execute`, and the same stem
 as its twin in workers-rs/crates/operations.
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from npufleet.errors import CallCancelledError, InvalidParameterError
+from npufleet.operations import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +54,8 @@ def execute(tensors: Mapping[str, NDArray[Any]], params: Params, stop: Callable[
     with np.errstate(all="ignore"):
         for first in range(0, lines, together):
             part = slice(first, first + together)
-            learn(x[part], d[part], w[part], y[part], params, stop)
+            with progress.part(first / lines, min(first + together, lines) / lines):
+                learn(x[part], d[part], w[part], y[part], params, stop)
         diverged = np.flatnonzero(finite & ~np.isfinite(w).all(-1))
         if len(diverged):
             name = "delta" if params["method"] == "rls" else "mu"
@@ -69,7 +71,7 @@ def _lms(x: Doubles, d: Doubles, w: Doubles, y: Doubles, params: Params, stop: C
     mu = params.get("mu", 0.5 if normalised else 0.01)
     padded = np.pad(x, ((0, 0), (w.shape[1] - 1, 0)))
     for step in range(x.shape[1]):
-        _check_wanted(step, stop)
+        _check_wanted(step, x.shape[1], stop)
         # The latest sample first.
         taps = padded[:, step : step + w.shape[1]][:, ::-1]
         y[:, step] = (w * taps).sum(-1)
@@ -85,7 +87,7 @@ def _rls(x: Doubles, d: Doubles, w: Doubles, y: Doubles, params: Params, stop: C
     inverse = np.zeros((lines, order, order)) + np.eye(order) / params.get("delta", 0.01)
     padded = np.pad(x, ((0, 0), (order - 1, 0)))
     for step in range(x.shape[1]):
-        _check_wanted(step, stop)
+        _check_wanted(step, x.shape[1], stop)
         taps = padded[:, step : step + order][:, ::-1]
         y[:, step] = (w * taps).sum(-1)
         turned = (inverse @ taps[..., np.newaxis])[..., 0]
@@ -96,6 +98,8 @@ def _rls(x: Doubles, d: Doubles, w: Doubles, y: Doubles, params: Params, stop: C
         inverse /= forgetting
 
 
-def _check_wanted(step: int, stop: Callable[[], bool]) -> None:
-    if step % STEPS_PER_CHECK == 0 and stop():
-        raise CallCancelledError("the work was stopped: its answer is no longer wanted")
+def _check_wanted(step: int, steps: int, stop: Callable[[], bool]) -> None:
+    if step % STEPS_PER_CHECK == 0:
+        if stop():
+            raise CallCancelledError("the work was stopped: its answer is no longer wanted")
+        progress.report(step / steps)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import CallCancelledError
+from npufleet.operations import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,5 +30,6 @@ def execute(tensors: Mapping[str, NDArray[Any]], params: Params, stop: Callable[
     while (left := end - time.monotonic()) > 0:
         if stop():
             raise CallCancelledError("echo stopped before its delay was over")
+        progress.report(1 - left / params["delay"])
         time.sleep(min(left, POLL_S))
     return dict(tensors)

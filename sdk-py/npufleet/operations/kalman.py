@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from npufleet.errors import CallCancelledError, InvalidParameterError
+from npufleet.operations import progress
 from npufleet.wire.rules.kalman import MODEL, time_axis
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def execute(tensors: Mapping[str, NDArray[Any]], params: Params, stop: Callable[
     # What is not a number comes out as such.
     with np.errstate(all="ignore"):
         gains = _gains(model, len(measured), stop)
+        progress.report(0.4)
         x, log_likelihood = _filter(model, gains, measured, first, stop)
+        progress.report(0.6 if params["smooth"] else 1.0)
         covariance = gains.covariance
         if params["smooth"]:
             x, covariance = _smooth(model, gains, x, stop)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from npufleet.errors import CallCancelledError, FleetError, InternalError, UnsupportedError
+from npufleet.operations import progress
 from npufleet.wire import contract
 from npufleet.wire.steps import naming, wiring
 
@@ -54,6 +55,7 @@ def run(
 
     given: Arrays = tensors
     before = None
+    count = len(params["steps"])
     for index, step in enumerate(params["steps"]):
         row = contract.operation(step["operation"])
         start = time.perf_counter_ns()
@@ -66,10 +68,11 @@ def run(
                     for name, source, is_request in wiring(row, step, before, list(given), list(tensors))
                 }
                 settings = step.get("params", {})
-                if row.model:
-                    given = infer(step["model"], settings, taken)
-                else:
-                    given = operations.execute(row.name, taken, settings, stop)
+                with progress.part(index / count, (index + 1) / count):
+                    if row.model:
+                        given = infer(step["model"], settings, taken)
+                    else:
+                        given = operations.execute(row.name, taken, settings, stop)
             except FleetError as error:
                 kind = error.kind
                 raise

@@ -16,6 +16,7 @@ from npufleet.errors import (
     FleetError,
     InternalError,
 )
+from npufleet.operations import progress
 from npufleet.wire import contract, frame
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.steps import PIPELINE
@@ -88,6 +89,14 @@ def _refusal(request: Request) -> FleetError | None:
 
 
 def _operation(request: Request) -> Outcome:
+    if request.done is None:
+        return _execute(request)
+    # Of a job, others hear how far it is.
+    with progress.listening(request.advance):
+        return _execute(request)
+
+
+def _execute(request: Request) -> Outcome:
     if request.endpoint.row.name == PIPELINE:
         return steps.execute(request, _typed)
     try:

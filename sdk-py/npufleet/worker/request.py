@@ -25,7 +25,8 @@ class Request:
 
     `deadline` is unix microseconds; `arrived`, `decoded`, `dequeued`, `started` and `finished` are readings of
     `time.perf_counter_ns`. Requests with equal `key` can be executed as one batch; None means alone.
-    `answered` is written by the event loop only; whoever executes polls it through `stop`.
+    `answered` is written by the event loop only; whoever executes polls it through `stop`. `progress` (0 to 1) is
+    written by whoever executes, and looked at by the event loop.
     """
 
     endpoint: Endpoint
@@ -49,12 +50,17 @@ class Request:
     finished: int = 0
     taken: bool = False
     answered: bool = False
+    progress: float = 0.0
     done: asyncio.Future[Outcome] | None = None
     """Of a job: who waits for its outcome in this process; a call's goes to the caller."""
 
     def expired(self) -> bool:
         """Whether the deadline has passed."""
         return time.time() * 1e6 > self.deadline
+
+    def advance(self, done: float) -> None:
+        """Note how far the execution is."""
+        self.progress = done
 
     def stop(self) -> bool:
         """Whether nobody waits for the result any more; long operations poll it."""

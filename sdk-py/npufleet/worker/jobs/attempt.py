@@ -67,6 +67,7 @@ class Attempt:
             return
         self._number = self._request.made + delivery.delivered
         delivery.job_id = self._request.job_id
+        delivery.attempt = self._number
         if await self._settled() or await self._refused():
             return
         passing("looked")

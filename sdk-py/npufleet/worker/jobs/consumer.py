@@ -35,6 +35,9 @@ AHEAD: Final = 8
 """How many short jobs an executor may have waiting for it, so that it need not wait for the broker."""
 
 ASK_AGAIN_S: Final = 1.0
+PROGRESS_S: Final = 0.5
+PROGRESS_STEP: Final = 0.1
+"""How often progress is told, and how much of it is worth telling."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,11 +70,13 @@ class Jobs:
         await self._client.subscribe(cancel, queue=QUEUE, cb=self._write_cancellation)
         self._events.emit("jobs", state="taking")
         keeping = asyncio.create_task(keep_alive(self._deliveries, seconds / 3))
+        telling = asyncio.create_task(self._tell_progress())
         try:
             await self._puller.run()
         finally:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             keeping.cancel()
+            telling.cancel()
 
     async def stop(self) -> None:
         """Take no more jobs; what was delivered by now is given back or done."""
@@ -112,6 +117,18 @@ class Jobs:
             _log.warning("job %s is left to be delivered again: %s", delivery.job_id, error or repr(error))
             with contextlib.suppress(nats.errors.Error, OSError):
                 await delivery.give_back(ASK_AGAIN_S)
+
+    async def _tell_progress(self) -> None:
+        """Say how far the running jobs are, not often: a job has few events, and its history is among them."""
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            for delivery in list(self._deliveries):
+                done = 0.0 if delivery.request is None else delivery.request.progress
+                if delivery.told + PROGRESS_STEP <= done < 1.0:
+                    delivery.told = done
+                    await self._services.outcomes.event(
+                        delivery.job_id, "running", delivery.attempt, progress=round(done, 3)
+                    )
 
     async def _cancel_running(self, message: Msg) -> None:
         job_id = message.subject.rpartition(".")[2]

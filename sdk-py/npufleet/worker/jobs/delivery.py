@@ -24,7 +24,7 @@ class Delivery:
     """A message of the stream JOBS while this worker has it.
 
     `delivered` counts its deliveries, this one included; `sequence` is its place in the stream; `pending` is how many
-    more wait for the same consumer.
+    more wait for the same consumer. `attempt` counts over hand-overs too; `told` is the progress that was told last.
     """
 
     client: Client
@@ -37,6 +37,8 @@ class Delivery:
     job_id: str = ""
     request: Request | None = None
     cancelled: bool = False
+    attempt: int = 0
+    told: float = 0.0
 
     @classmethod
     def of(cls, client: Client, message: Msg) -> Delivery:
