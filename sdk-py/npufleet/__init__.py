@@ -9,6 +9,7 @@ The map, in the order that a request flows:
 
     fleet, blocking      `AsyncFleet` and `Fleet`: the methods that a program calls
     call, recovery       one call: sent, awaited, answered by another engine or refused
+    many, rows, parts    `map` and `stream`: many rows, cut into requests
     wire                 frames, subjects, headers and the contract's rows
     transport            a frame to a subject and the reply back, compiled or over nats-py
     broker               the embedded nats-server, and the supervisor that keeps a local fleet running
@@ -18,6 +19,7 @@ The map, in the order that a request flows:
     jobs                 durable jobs: submitted, awaited, cancelled
     models, control      the model registry and the services protocol
     telemetry, health    what happened, and how everything is
+    opening, runner      a fleet while it opens, and the thread behind a blocking one
     cli, demo            the command `npufleet`
 """
 

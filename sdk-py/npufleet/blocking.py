@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import queue
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from npufleet._typed import Operations
 from npufleet.blocking_jobs import BlockingFlow, BlockingJob, BlockingJobs, iterate
 from npufleet.call import TIMEOUT_S
-from npufleet.errors import UnavailableError
 from npufleet.fleet import AsyncFleet
 from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
+from npufleet.parts import pieces
+from npufleet.runner import Runner
 from npufleet.wire import contract
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
@@ -47,7 +44,7 @@ class Fleet(Operations):
 
     def __init__(self, opening: Opening[AsyncFleet]) -> None:
         """Open a fleet on a thread of its own; programs use `connect` or `local`."""
-        self._runner = _Runner(opening)
+        self._runner = Runner(opening)
         self._fleet = self._runner.fleet
         self._models = BlockingModels(self)
         self._jobs = BlockingJobs(self._runner)
@@ -115,6 +112,34 @@ class Fleet(Operations):
             )
         )
 
+    def stream(
+        self,
+        operation: str,
+        rows: object,
+        params: Mapping[str, object] | None = None,
+        *,
+        model: str | None = None,
+        timeout: float = TIMEOUT_S,
+        lane: str = contract.DEFAULT_LANE,
+        rows_per_request: int | None = None,
+        concurrency: int = 16,
+    ) -> Iterator[NDArray[Any] | dict[str, NDArray[Any]]]:
+        """Give the answers of `map` part by part while they come; see `AsyncFleet.stream`.
+
+        Rows that come bit by bit are an iterator here; it is asked on threads of its own, one at a time.
+        """
+        parts = self._fleet.stream(
+            operation,
+            pieces(rows, on_threads=True),
+            params,
+            model=model,
+            timeout=timeout,
+            lane=lane,
+            rows_per_request=rows_per_request,
+            concurrency=concurrency,
+        )
+        return iterate(self._runner, parts)
+
     def submit(
         self,
         operation: str,
@@ -155,19 +180,40 @@ class Fleet(Operations):
         wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
         return self._jobs.submit_many(operation, many, parameters(params, more), model, wish, timeout)
 
-    def chain(self, *stages: Stage, timeout: float = SUBMIT_S, **options: Any) -> BlockingFlow:
-        """Submit jobs that follow each other; see `AsyncFleet.chain`, also for the options."""
-        return BlockingFlow(self._runner, self.run(self._fleet.chain(*stages, timeout=timeout, **options)))
+    def chain(
+        self,
+        *stages: Stage,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Moment = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,
+    ) -> BlockingFlow:
+        """Submit jobs that follow each other; see `AsyncFleet.chain`."""
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        return self._jobs.flow("chain", stages, wish, timeout)
 
     def group(
-        self, steps: Iterable[Step], callback: Step | None = None, *, timeout: float = SUBMIT_S, **options: Any
+        self,
+        steps: Iterable[Step],
+        callback: Step | None = None,
+        *,
+        lane: str = contract.DEFAULT_LANE,
+        deadline: Moment = None,
+        retries: int = RETRIES,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S,
+        idempotency_key: str | None = None,
+        timeout: float = SUBMIT_S,
     ) -> BlockingFlow:
-        """Submit jobs that are done at the same time, and a callback; see `AsyncFleet.group`, also for the options."""
-        return BlockingFlow(self._runner, self.run(self._fleet.group(steps, callback, timeout=timeout, **options)))
+        """Submit jobs that are done at the same time, and a callback; see `AsyncFleet.group`."""
+        wish = Wish(lane, deadline, retries, attempt_timeout, idempotency_key)
+        stages: list[Stage] = [list(steps), *([] if callback is None else [callback])]
+        return self._jobs.flow("group", stages, wish, timeout)
 
     def flow(self, flow_id: str) -> BlockingFlow:
         """Return a chain or a group by its id, whoever submitted it."""
-        return BlockingFlow(self._runner, self._fleet.flow(flow_id))
+        return self._jobs.find_flow(flow_id)
 
     def gather(
         self, jobs: Iterable[BlockingJob], *, timeout: float = RESULT_S, return_errors: bool = False
@@ -303,95 +349,3 @@ class BlockingModels:
     def remove(self, name: str, version: int | None = None) -> None:
         """Remove a version, or all of a model; see `Models.remove`."""
         self._runner.run(self._runner.fleet.models.remove(name, version))
-
-
-class _Runner:
-    """A thread whose event loop opens an `AsyncFleet`, serves it, and closes it.
-
-    Threads talk through queues whose waiting is one call in C: an interrupt (Ctrl-C) may end that at any moment. Inside
-    `concurrent.futures` it can hit between taking a lock and knowing of it, and then nobody ever gets that lock again.
-    """
-
-    def __init__(self, opening: Opening[AsyncFleet]) -> None:
-        self._opening = opening
-        self._waiting: set[queue.SimpleQueue[asyncio.Task[Any] | None]] = set()
-        running: queue.SimpleQueue[asyncio.Task[Any]] = queue.SimpleQueue()
-        opened: queue.SimpleQueue[AsyncFleet | BaseException] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._main, args=(running, opened), name="npufleet", daemon=True)
-        self._thread.start()
-        self._task = running.get()
-        try:
-            fleet = opened.get()
-        except BaseException:
-            self.stop()
-            raise
-        if isinstance(fleet, BaseException):
-            self.stop()
-            raise fleet
-        self.fleet = fleet
-
-    def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
-        """Run a coroutine on the loop and wait for it; an interrupt cancels it."""
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            raise UnavailableError("the fleet's own thread cannot wait for it")
-        loop = self._task.get_loop()
-        ended: queue.SimpleQueue[asyncio.Task[_Value] | None] = queue.SimpleQueue()
-        started: list[asyncio.Task[_Value]] = []
-
-        def start() -> None:
-            started.append(loop.create_task(coroutine))
-            started[0].add_done_callback(ended.put)
-
-        self._waiting.add(ended)  # before the loop is asked: if it ends first, it says so here
-        try:
-            loop.call_soon_threadsafe(start)
-            task = ended.get()
-        except RuntimeError as error:
-            coroutine.close()
-            raise UnavailableError("the fleet is closed") from error
-        except BaseException:
-            loop.call_soon_threadsafe(lambda: started[0].cancel() if started else coroutine.close())
-            raise
-        finally:
-            self._waiting.discard(ended)
-        if task is None or task.cancelled():
-            coroutine.close()
-            raise UnavailableError("the fleet was closed during the call")
-        return task.result()
-
-    def stop(self) -> None:
-        """Close the fleet, cancel what still runs on the loop, and end the thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended already
-            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-
-    def _main(
-        self,
-        running: queue.SimpleQueue[asyncio.Task[Any]],
-        opened: queue.SimpleQueue[AsyncFleet | BaseException],
-    ) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._serve(running, opened))
-        for ended in tuple(self._waiting):
-            ended.put(None)
-
-    async def _serve(
-        self,
-        running: queue.SimpleQueue[asyncio.Task[Any]],
-        opened: queue.SimpleQueue[AsyncFleet | BaseException],
-    ) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine that runs has one
-        running.put(task)
-        try:
-            fleet = await self._opening
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the fleet
-            opened.put(error)
-            return
-        opened.put(fleet)
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await fleet.close()

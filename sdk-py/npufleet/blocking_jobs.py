@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from npufleet.errors import UnavailableError
 from npufleet.jobs.wish import CANCEL_S, LIMIT, PAGE, RESULT_S, SUBMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from npufleet.fleet import AsyncFleet
     from npufleet.jobs.dead import DeadLetter, Letters
-    from npufleet.jobs.flow import Flow
+    from npufleet.jobs.flow import Flow, Stage
     from npufleet.jobs.job import Job
     from npufleet.jobs.registry import Queues, Statuses
     from npufleet.jobs.status import JobStatus
@@ -131,6 +133,14 @@ class BlockingJobs:
         made = self._runner.run(jobs.submit_many(operation, many, params, model, wish, timeout))
         return [BlockingJob(self._runner, job) for job in made]
 
+    def flow(self, kind: str, stages: Sequence[Stage], wish: Wish, timeout: float = SUBMIT_S) -> BlockingFlow:
+        """Submit a chain or a group; see `AsyncFleet.chain` and `AsyncFleet.group`."""
+        return BlockingFlow(self._runner, self._runner.run(self._runner.fleet.jobs.flow(kind, stages, wish, timeout)))
+
+    def find_flow(self, flow_id: str) -> BlockingFlow:
+        """Return a chain or a group by its id, whoever submitted it; nothing is asked of the broker."""
+        return BlockingFlow(self._runner, self._runner.fleet.jobs.find_flow(flow_id))
+
     @property
     def dead(self) -> BlockingDeadLetters:
         """Jobs that failed for good."""
@@ -191,4 +201,5 @@ def iterate(runner: Runner, items: AsyncIterator[_Value]) -> Iterator[_Value]:
         while (item := runner.run(following())) is not nothing:
             yield cast("_Value", item)
     finally:
-        runner.run(close())
+        with contextlib.suppress(UnavailableError):  # a fleet that was closed meanwhile has ended it
+            runner.run(close())

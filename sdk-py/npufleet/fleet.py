@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from npufleet import rows as row_requests
 from npufleet._typed import AsyncOperations
-from npufleet.call import TIMEOUT_S, Caller
+from npufleet.call import TIMEOUT_S
 from npufleet.control import Control
-from npufleet.errors import FleetError, InvalidParameterError, UnavailableError
+from npufleet.errors import FleetError, UnavailableError
 from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
+from npufleet.many import RowCaller
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
@@ -19,7 +18,7 @@ from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from npufleet.transport import Transport
 
 
-class AsyncFleet(Caller, AsyncOperations):
+class AsyncFleet(RowCaller, AsyncOperations):
     """A connection to a fleet, bound to the event loop that opened it.
 
     Open it with `connect` or `local`. Every call may raise any `FleetError`; cancelling the task that awaits a
@@ -129,41 +128,6 @@ class AsyncFleet(Caller, AsyncOperations):
         """
         params = None if version is None else {"version": version}
         return (await self.call("infer", inputs, params, model=model, timeout=timeout, lane=lane)).tensors()
-
-    async def map(
-        self,
-        operation: str,
-        rows: object,
-        params: Mapping[str, object] | None = None,
-        *,
-        model: str | None = None,
-        timeout: float = TIMEOUT_S,  # noqa: ASYNC109
-        lane: str = contract.DEFAULT_LANE,
-        rows_per_request: int | None = None,
-        concurrency: int = 16,
-    ) -> NDArray[Any] | dict[str, NDArray[Any]]:
-        """Run an operation on many rows, sent in requests of many rows each, and return the outputs in order.
-
-        `rows` is an array, or a mapping of names to arrays, whose first dimension counts rows; a request holds as
-        many as fit well into a message, at most `rows_per_request` (default: the model's max_batch, for `infer`).
-        `concurrency` requests are in flight at once, each with `timeout` seconds. An array gives an array, a mapping
-        gives a dict. The first error ends all of it.
-        """
-        row = contract.operation(operation)
-        arrays = row_requests.check(row, rows, params)
-        _check("concurrency", concurrency, row_requests.CONCURRENCY_LIMIT)
-        if rows_per_request is not None:
-            _check("rows_per_request", rows_per_request, row_requests.ROWS_LIMIT)
-        elif row.model and model is not None:
-            rows_per_request = await self._max_batch(model)
-        size = row_requests.rows_per_request(arrays, self._transport.max_payload, rows_per_request)
-        outputs = await row_requests.run(
-            arrays,
-            size,
-            concurrency,
-            lambda chunk: self.call(operation, chunk, params, model=model, timeout=timeout, lane=lane),
-        )
-        return next(iter(outputs.values())) if len(outputs) == 1 and not isinstance(rows, Mapping) else outputs
 
     async def submit(
         self,
@@ -386,8 +350,3 @@ class AsyncFleet(Caller, AsyncOperations):
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _check(field: str, value: int, maximum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
-        raise InvalidParameterError(f"{field} is {value!r}; allowed: 1 to {maximum}")

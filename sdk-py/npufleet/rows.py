@@ -13,7 +13,7 @@ from npufleet.wire import contract
 from npufleet.wire.array import as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -61,16 +61,21 @@ def rows_per_request(arrays: Arrays, max_payload: int, limit: int | None) -> int
     return min(by_bytes, ROWS_LIMIT if limit is None else limit)
 
 
+def cut(arrays: Arrays, size: int) -> Iterator[Arrays]:
+    """Give the rows in pieces of at most `size`; no rows are one piece."""
+    for start in range(0, max(len(next(iter(arrays.values()))), 1), size):
+        yield {name: array[start : start + size] for name, array in arrays.items()}
+
+
 async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays:
     """Send the rows in requests of at most `size`, `concurrency` at a time; the first error ends all of it."""
     count = len(next(iter(arrays.values())))
-    starts = iter(range(0, max(count, 1), size))
+    chunks = enumerate(cut(arrays, size))
     done: dict[int, list[Arrays]] = {}
 
     async def work() -> None:
-        for start in starts:
-            chunk = {name: array[start : start + size] for name, array in arrays.items()}
-            done[start] = await _send_or_split(chunk, send)
+        for number, chunk in chunks:
+            done[number] = await send_or_split(chunk, send)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -79,13 +84,13 @@ async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays
     except BaseExceptionGroup as errors:
         # One error is what the caller asked about; the others are the same or follow from it.
         raise errors.exceptions[0] from None
-    parts = [part for start in sorted(done) for part in done[start]]
+    parts = [part for number in sorted(done) for part in done[number]]
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-async def _send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
+async def send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
     """Send one chunk; where the request or its answer does not fit into a message, send its halves."""
     count = len(next(iter(chunk.values())))
     try:
@@ -94,7 +99,7 @@ async def _send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
         if count < 2:
             raise
     halves = ({name: array[part] for name, array in chunk.items()} for part in _halves(count))
-    return [part for half in halves for part in await _send_or_split(half, send)]
+    return [part for half in halves for part in await send_or_split(half, send)]
 
 
 def _halves(count: int) -> tuple[slice, slice]:

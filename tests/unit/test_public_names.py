@@ -69,6 +69,7 @@ METHODS = [  # beside one for each operation
     "run",
     "state",
     "statistics",
+    "stream",
     "submit",
     "submit_many",
     "transport",
@@ -78,6 +79,10 @@ METHODS = [  # beside one for each operation
 SIGNATURES = {
     "call": "operation, tensors, params=None, *, model=None, timeout=30.0, lane='normal'",
     "map": (
+        "operation, rows, params=None, *, model=None, timeout=30.0, lane='normal', rows_per_request=None, "
+        "concurrency=16"
+    ),
+    "stream": (
         "operation, rows, params=None, *, model=None, timeout=30.0, lane='normal', rows_per_request=None, "
         "concurrency=16"
     ),
