@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from npufleet.jobs.flow import Stage, Step
     from npufleet.jobs.wish import Moment
+    from npufleet.model_benchmark import Benchmark
     from npufleet.model_files import Progress
     from npufleet.opening import Opening
     from npufleet.result import Result
@@ -318,6 +319,8 @@ class BlockingModels:
         precision: str | None = None,
         devices: Sequence[str] | None = None,
         max_queue_delay: float = 0.0,
+        instances: int | None = None,
+        performance_hint: str | None = None,
         keep: bool = False,
         timeout: float = 60.0,
         progress: Progress | None = None,
@@ -332,11 +335,17 @@ class BlockingModels:
                 precision=precision,
                 devices=devices,
                 max_queue_delay=max_queue_delay,
+                instances=instances,
+                performance_hint=performance_hint,
                 keep=keep,
                 timeout=timeout,
                 progress=progress,
             )
         )
+
+    def serve(self, name: str, versions: str | Sequence[int], *, timeout: float = 60.0) -> Infos:
+        """Choose which versions of a model are served: `latest`, `all` or a list; see `Models.serve`."""
+        return self._runner.run(self._runner.fleet.models.serve(name, versions, timeout=timeout))
 
     def list(self) -> Infos:
         """Return every registered version of every model; see `Models.list`."""
@@ -345,6 +354,32 @@ class BlockingModels:
     def info(self, name: str, version: int | None = None) -> ModelInfo:
         """Return one version of a model, the highest by default; see `Models.info`."""
         return self._runner.run(self._runner.fleet.models.info(name, version))
+
+    def benchmark(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        batch_size: int = 1,
+        requests: int = 8,
+        seconds: float = 5.0,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        inputs: Mapping[str, object] | None = None,
+        timeout: float = 30.0,
+    ) -> Benchmark:
+        """Measure how fast a model is served; see `Models.benchmark`."""
+        return self._runner.run(
+            self._runner.fleet.models.benchmark(
+                name,
+                version=version,
+                batch_size=batch_size,
+                requests=requests,
+                seconds=seconds,
+                shapes=shapes,
+                inputs=inputs,
+                timeout=timeout,
+            )
+        )
 
     def remove(self, name: str, version: int | None = None) -> None:
         """Remove a version, or all of a model; see `Models.remove`."""

@@ -272,7 +272,7 @@ class AsyncFleet(RowCaller, AsyncOperations):
         if self._models is None:
             from npufleet.models import Models
 
-            self._models = Models(self._control)
+            self._models = Models(self._control, self.call)
         return self._models
 
     async def health(self) -> dict[str, Any]:

@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from npufleet.errors import UnavailableError
+from npufleet.errors import InvalidParameterError, UnavailableError
+from npufleet.model_policy import LATEST, Policy
 
 DEFAULT_MAX_BATCH: Final = 32
+INSTANCES_LIMIT: Final = 64
+HINTS: Final = ("latency", "throughput")
 
 State = Literal["loading", "ready", "failed"]
 
@@ -34,6 +37,8 @@ class WorkerModel:
     load_ms: float | None = None
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Why it does not run elsewhere or otherwise: devices that were passed over or lost, batching turned off."""
 
     @classmethod
     def parse(cls, worker: str, value: bytes) -> WorkerModel:
@@ -48,6 +53,7 @@ class WorkerModel:
             load_ms=row.get("load_ms"),
             inputs=_ports(row.get("inputs")),
             outputs=_ports(row.get("outputs")),
+            notes=tuple(row.get("notes") or ()),
         )
 
 
@@ -63,7 +69,10 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A registered model version; `workers` are the live workers that have said something about it."""
+    """A registered model version; `workers` are the live workers that have said something about it.
+
+    `policy` says which versions of the model are served: `latest`, `all`, or the pinned ones.
+    """
 
     name: str
     version: int
@@ -73,7 +82,10 @@ class ModelInfo:
     precision: str | None = None
     devices: tuple[str, ...] | None = None
     max_queue_delay_us: int = 0
+    instances: int | None = None
+    performance_hint: str | None = None
     added: str = ""
+    policy: Policy = LATEST
     workers: tuple[WorkerModel, ...] = field(default=())
 
     @property
@@ -102,6 +114,8 @@ class ModelInfo:
             precision=row.get("precision"),
             devices=tuple(devices) if devices else None,
             max_queue_delay_us=row.get("max_queue_delay_us", 0),
+            instances=row.get("instances"),
+            performance_hint=row.get("performance_hint"),
             added=row.get("added", ""),
             workers=workers,
         )
@@ -117,9 +131,17 @@ class ModelInfo:
             "precision": self.precision,
             "devices": list(self.devices) if self.devices else None,
             "max_queue_delay_us": self.max_queue_delay_us,
+            "instances": self.instances,
+            "performance_hint": self.performance_hint,
             "added": self.added,
         }
         return json.dumps(row).encode()
+
+
+def check_number(field: str, value: float, minimum: float, maximum: float) -> None:
+    """Raise `InvalidParameterError` unless `value` is a number from `minimum` to `maximum`."""
+    if isinstance(value, bool) or not minimum <= value <= maximum:
+        raise InvalidParameterError(f"{field} is {value!r}; allowed: {minimum:g} to {maximum:.0f}")
 
 
 def _ports(rows: list[dict[str, Any]] | None) -> tuple[Port, ...]:

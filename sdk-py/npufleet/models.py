@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-import nats.errors
-from nats.js.errors import KeyNotFoundError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import NotFoundError
 
-from npufleet import model_files
+from npufleet import model_files, model_policy
 from npufleet.broker import buckets
 from npufleet.errors import (
     DeadlineExceededError,
@@ -21,30 +19,29 @@ from npufleet.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo, StoredFile, WorkerModel
+from npufleet.model_info import DEFAULT_MAX_BATCH, HINTS, INSTANCES_LIMIT, ModelInfo, WorkerModel, check_number
+from npufleet.model_policy import VERSION_LIMIT
+from npufleet.model_registry import FILES, MODELS, STATUS, connected, entries, upload, withdrawn
 from npufleet.watch import Watch
 from npufleet.wire.subject import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from nats.js import JetStreamContext
-    from nats.js.kv import KeyValue
 
     from npufleet.control import Control
+    from npufleet.model_benchmark import Benchmark
     from npufleet.model_files import Progress
+    from npufleet.result import Result
 
-MODELS: Final = str(buckets.MODELS.bucket)
-STATUS: Final = str(buckets.STATUS.bucket)
-FILES: Final = str(buckets.FILES.bucket)
+    Call = Callable[..., Awaitable[Result]]
 
 BATCH_LIMIT: Final = 65536
-VERSION_LIMIT: Final = 2**31 - 1
 PRECISIONS: Final = ("f32", "f16", "bf16", "i8")
 DEVICES: Final = ("NPU", "GPU", "CPU")
 QUEUE_DELAY_LIMIT_S: Final = 1.0
-WITHDRAW_S: Final = 5.0
 ASK_AGAIN_S: Final = 2.0
 ANSWER_S: Final = 5.0
 
@@ -54,8 +51,9 @@ Infos = list[ModelInfo]  # a method below is called list
 class Models:
     """The registry of one fleet; every method raises `UnavailableError` when the broker has no JetStream."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, call: Call) -> None:
         self._control = control
+        self._call = call
 
     async def add(
         self,
@@ -67,6 +65,8 @@ class Models:
         precision: str | None = None,
         devices: Sequence[str] | None = None,
         max_queue_delay: float = 0.0,
+        instances: int | None = None,
+        performance_hint: str | None = None,
         keep: bool = False,
         timeout: float = 60.0,  # noqa: ASYNC109
         progress: Progress | None = None,
@@ -74,26 +74,31 @@ class Models:
         """Upload a model, register it, and wait until every live worker serves it or has failed to load it.
 
         `path` is an ONNX file, or the `.xml` of an OpenVINO IR with its `.bin` beside it. `version` defaults to the
-        next free one, `max_batch` counts rows, `max_queue_delay` is in seconds, `progress` is called with the bytes
-        sent and the bytes in all. Returns what each worker says.
+        next free one, `max_batch` counts rows, `max_queue_delay` is in seconds. `instances` is how many inferences a
+        worker runs side by side, `performance_hint` is `latency` or `throughput`; by default a worker measures.
+        `progress` is called with the bytes sent and the bytes in all. Returns what each worker says; of a version that
+        the model's policy does not pick (see `serve`) no worker says anything.
         Raises `InvalidParameterError` for bad arguments, and with the worker's own words when no worker can load
         the model: it is then removed again unless `keep` is set. Raises `DeadlineExceededError` when workers are
         still loading after `timeout` seconds; the model stays registered.
         """
         check_name("name", name)
-        _check("max_batch", max_batch, 1, BATCH_LIMIT)
-        _check("max_queue_delay", max_queue_delay, 0, QUEUE_DELAY_LIMIT_S)
+        check_number("max_batch", max_batch, 1, BATCH_LIMIT)
+        check_number("max_queue_delay", max_queue_delay, 0, QUEUE_DELAY_LIMIT_S)
         _check_choices("precision", [] if precision is None else [precision], PRECISIONS)
         _check_choices("devices", devices or (), DEVICES)
+        _check_choices("performance_hint", [] if performance_hint is None else [performance_hint], HINTS)
+        if instances is not None:
+            check_number("instances", instances, 1, INSTANCES_LIMIT)
         kind, files = await asyncio.to_thread(model_files.find, path)
-        async with _registry(self._control) as context:
+        async with connected(self._control) as context:
             await buckets.create(context)
             known = {info.version for info in await self._registered(context, name)}
             version = max(known, default=0) + 1 if version is None else version
-            _check("version", version, 1, VERSION_LIMIT)
+            check_number("version", version, 1, VERSION_LIMIT)
             if version in known:
                 raise InvalidParameterError(f"version is {version}; model '{name}' has that version already")
-            stored = await _upload(context, f"{name}/{version}", files, progress)
+            stored = await upload(context, f"{name}/{version}", files, progress)
             info = ModelInfo(
                 name=name,
                 version=version,
@@ -103,9 +108,14 @@ class Models:
                 precision=precision,
                 devices=tuple(devices) if devices else None,
                 max_queue_delay_us=round(max_queue_delay * 1e6),
+                instances=instances,
+                performance_hint=performance_hint,
                 added=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             )
             await (await context.key_value(MODELS)).create(info.key, info.value())
+            info = replace(info, policy=await _policy(context, name))
+            if version not in model_policy.pick(info.policy, known | {version}):
+                return info
             info = await self._wait_for_workers(context, info, timeout)
             if info.workers and all(worker.state == "failed" for worker in info.workers):
                 if not keep:
@@ -113,16 +123,47 @@ class Models:
                 raise InvalidParameterError(f"no worker can load model '{name}': {_complaints(info)}")
             return info
 
+    async def serve(
+        self,
+        name: str,
+        versions: str | Sequence[int],
+        *,
+        timeout: float = 60.0,  # noqa: ASYNC109
+    ) -> Infos:
+        """Choose which versions of a model are served, and wait until every live worker has followed.
+
+        `versions` is `latest` (what a model begins with), `all`, or the versions to pin; a call that names none gets
+        the highest. What is no longer chosen is withdrawn once what is chosen serves. Returns all registered versions.
+        Raises `InvalidParameterError`, `UnknownModelError` (also for a pinned version that is not registered), and
+        `DeadlineExceededError` when workers are still loading after `timeout` seconds; the choice stays.
+        """
+        check_name("name", name)
+        policy = model_policy.check(versions)
+        async with connected(self._control) as context:
+            infos = _pick(await self._registered(context, name), name, None)
+            for version in () if isinstance(policy, str) else policy:
+                _pick(infos, name, version)
+            await (await context.key_value(MODELS)).put(f"{name}.{model_policy.KEY}", model_policy.encode(policy))
+            chosen = model_policy.pick(policy, [info.version for info in infos])
+            deadline = time.monotonic() + timeout
+            for info in infos:
+                if info.version in chosen:
+                    await self._wait_for_workers(context, info, deadline - time.monotonic())
+            for info in infos:
+                if info.version not in chosen:
+                    await self._wait_until_withdrawn(context, info)
+            return await self._with_workers(context, await self._registered(context, name), name)
+
     async def list(self) -> Infos:
         """Return every registered version of every model, by name and version, with what live workers say."""
-        async with _registry(self._control) as context:
+        async with connected(self._control) as context:
             infos = await self._registered(context, None)
             return await self._with_workers(context, infos, None)
 
     async def info(self, name: str, version: int | None = None) -> ModelInfo:
         """Return one version of a model, the highest by default; raises `UnknownModelError`."""
         check_name("name", name)
-        async with _registry(self._control) as context:
+        async with connected(self._control) as context:
             infos = await self._with_workers(context, await self._registered(context, name), name)
             return _pick(infos, name, version)[-1]
 
@@ -132,9 +173,48 @@ class Models:
         Raises `UnknownModelError`.
         """
         check_name("name", name)
-        async with _registry(self._control) as context:
-            for info in _pick(await self._registered(context, name), name, version):
+        async with connected(self._control) as context:
+            infos = await self._registered(context, name)
+            chosen = _pick(infos, name, version)
+            for info in chosen:
                 await self._delete(context, info)
+            if len(chosen) == len(infos):
+                await (await context.key_value(MODELS)).delete(f"{name}.{model_policy.KEY}")
+
+    async def benchmark(
+        self,
+        name: str,
+        *,
+        version: int | None = None,
+        batch_size: int = 1,
+        requests: int = 8,
+        seconds: float = 5.0,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        inputs: Mapping[str, object] | None = None,
+        timeout: float = 30.0,  # noqa: ASYNC109
+    ) -> Benchmark:
+        """Measure how fast a model is served: `requests` calls at a time for some seconds, each of `batch_size` rows.
+
+        The calls are ordinary ones through the fleet. They carry `inputs`, or else made-up values in the shapes that
+        the workers tell; `shapes` says those of inputs with other open dimensions than the first. `timeout` is that of
+        a call. Raises `InvalidParameterError`, `UnknownModelError`, `UnavailableError`, and the first error of a call.
+        """
+        from npufleet import model_benchmark
+
+        info = await self.info(name, version)
+        params = None if version is None else {"version": version}
+        if version is None:
+            served = [each for each in await self.list() if each.name == name and each.ready]
+            info = served[-1] if served else info
+        return await model_benchmark.run(
+            info,
+            lambda tensors: self._call("infer", tensors, params, model=name, timeout=timeout),
+            batch_size=batch_size,
+            requests=requests,
+            seconds=seconds,
+            shapes=shapes or {},
+            inputs=inputs,
+        )
 
     async def why_nobody_serves(self, name: str) -> FleetError:
         """Return the error that a caller of a model without a ready worker gets."""
@@ -149,15 +229,19 @@ class Models:
         return UnavailableError(f"no worker serves model '{name}' version {info.version}: {_complaints(info)}")
 
     async def _registered(self, context: JetStreamContext, name: str | None) -> Infos:
-        found = await _entries(context, MODELS, f"{name}.*" if name else ">")
+        found = await entries(context, MODELS, f"{name}.*" if name else ">")
+        end = f".{model_policy.KEY}"
+        policies = {key.removesuffix(end): key for key in found if key.endswith(end)}
+        read = {model: model_policy.parse(key, found.pop(key)) for model, key in policies.items()}
         infos = [ModelInfo.parse(value) for value in found.values()]
+        infos = [replace(info, policy=read.get(info.name, info.policy)) for info in infos]
         return sorted(infos, key=lambda info: (info.name, info.version))
 
     async def _with_workers(self, context: JetStreamContext, infos: Infos, name: str | None) -> Infos:
         if not infos:
             return []
         alive = await self._alive()
-        said = await _entries(context, STATUS, f"{name}.*.*" if name else ">")
+        said = await entries(context, STATUS, f"{name}.*.*" if name else ">")
         return [replace(info, workers=_workers_of(info, said, alive)) for info in infos]
 
     async def _wait_for_workers(self, context: JetStreamContext, info: ModelInfo, timeout: float) -> ModelInfo:  # noqa: ASYNC109
@@ -188,6 +272,13 @@ class Models:
         finally:
             await watch.stop()
 
+    async def _wait_until_withdrawn(self, context: JetStreamContext, info: ModelInfo) -> None:
+        watch = await Watch.open(await context.key_value(STATUS), f"{info.key}.*")
+        try:
+            await withdrawn(watch, await self._alive())
+        finally:
+            await watch.stop()
+
     async def _alive(self) -> set[str]:
         return {str(answer["id"]) for answer in await self._control.ask_workers("PING")}
 
@@ -202,88 +293,15 @@ class Models:
                     await store.delete(file.object)
                 except NotFoundError:
                     continue  # somebody else removed it first, which is what we want
-            await _withdrawn(watch, await self._alive())
+            await withdrawn(watch, await self._alive())
         finally:
             await watch.stop()
 
 
-async def _withdrawn(watch: Watch, alive: set[str]) -> None:
-    """Wait until no live worker has a status of the model any more; a worker that is stuck is not waited for."""
-    serving: set[str] = set()
-    initial = True
-    deadline = time.monotonic() + WITHDRAW_S
-    while initial or serving & alive:
-        try:
-            entry = await watch.next(deadline - time.monotonic())
-        except TimeoutError:
-            return
-        if entry is None:
-            initial = False
-            continue
-        worker = entry.key.rpartition(".")[2]
-        if entry.operation is None:
-            serving.add(worker)
-        else:
-            serving.discard(worker)
-
-
-@asynccontextmanager
-async def _registry(control: Control) -> AsyncIterator[JetStreamContext]:
-    """Give the JetStream context, and turn what nats-py raises into `UnavailableError`."""
-    context = await control.jetstream()
-    try:
-        yield context
-    except FleetError:
-        raise  # some are OSErrors too
-    except (ServiceUnavailableError, nats.errors.NoRespondersError) as error:
-        raise UnavailableError("the broker has no JetStream, so it has no model registry") from error
-    except (nats.errors.Error, OSError) as error:
-        raise UnavailableError(f"the model registry cannot be reached: {error or type(error).__name__}") from error
-
-
-async def _upload(
-    context: JetStreamContext, folder: str, files: list[model_files.ModelFile], progress: Progress | None
-) -> tuple[StoredFile, ...]:
-    store = await context.object_store(FILES)
-    total = sum(file.size for file in files)
-    stored: list[StoredFile] = []
-    loop = asyncio.get_running_loop()
-
-    # The store reads on a thread; whoever listens to the progress is called on the loop.
-    def done(sent: int, total: int) -> None:
-        if progress is not None:
-            loop.call_soon_threadsafe(progress, sent, total)
-
-    for file in files:
-        name = f"{folder}/{file.name}"
-        before = sum(each.size for each in stored)
-        with model_files.Upload(file, done, before, total) as upload:
-            await store.put(name, upload)
-            stored.append(StoredFile(file.name, name, upload.size, upload.sha256))
-    return tuple(stored)
-
-
-async def _entries(context: JetStreamContext, bucket: str, keys: str) -> dict[str, bytes]:
-    """Return the values of all keys that match, by key; none where the bucket is missing.
-
-    Stream information and direct gets do it, since a client of a shared broker may not create consumers.
-    """
-    prefix = f"$KV.{bucket}."
-    try:
-        store = await context.key_value(bucket)
-        info = await context.stream_info(f"KV_{bucket}", subjects_filter=prefix + keys)
-    except NotFoundError:
-        return {}
-    names = [subject.removeprefix(prefix) for subject in info.state.subjects or ()]
-    values = await asyncio.gather(*(_entry(store, name) for name in names))
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
-
-
-async def _entry(bucket: KeyValue, key: str) -> bytes | None:
-    try:
-        return (await bucket.get(key)).value
-    except KeyNotFoundError:
-        return None  # deleted: its subject stays
+async def _policy(context: JetStreamContext, name: str) -> model_policy.Policy:
+    key = f"{name}.{model_policy.KEY}"
+    value = (await entries(context, MODELS, key)).get(key)
+    return model_policy.LATEST if value is None else model_policy.parse(key, value)
 
 
 def _workers_of(info: ModelInfo, said: dict[str, bytes], alive: set[str]) -> tuple[WorkerModel, ...]:
@@ -310,11 +328,6 @@ def _complaints(info: ModelInfo) -> str:
         f"{worker.engine} worker {worker.state}" + (f": {worker.error}" if worker.error else "")
         for worker in info.workers
     )
-
-
-def _check(field: str, value: float, minimum: float, maximum: float) -> None:
-    if isinstance(value, bool) or not minimum <= value <= maximum:
-        raise InvalidParameterError(f"{field} is {value!r}; allowed: {minimum:g} to {maximum:.0f}")
 
 
 def _check_choices(field: str, values: Sequence[str], allowed: tuple[str, ...]) -> None:

@@ -193,6 +193,13 @@ def test_models_come_and_go(folder: Path) -> None:
     details = run("models", "info", "relu").stdout
     assert "model.xml" in details
     assert "x: float32[?, 4]" in details
+    measured = document("models", "benchmark", "relu", "--seconds", "0.2", "--requests", "2")
+    assert (measured["model"], measured["version"], measured["count"] > 0) == ("relu", 1, True)
+    assert "Throughput" in run("models", "benchmark", "relu", "--seconds", "0.1").stdout
+    wrong = run("models", "benchmark", "relu", "--shape", "relu(1)")
+    assert (wrong.exit_code, "allowed: a name with sizes" in wrong.stderr) == (4, True), wrong.stderr
+    assert document("models", "serve", "relu", "--versions", "1")["models"][0]["policy"] == [1]
+    assert document("models", "serve", "relu", "--versions", "latest")["models"][0]["policy"] == "latest"
     again = run("models", "add", "relu", str(folder / "relu.xml"), "--version", "1")
     assert again.exit_code == 4
     assert "has that version already" in again.stderr

@@ -145,7 +145,7 @@ async def test_a_removed_model_is_withdrawn(plain, fleet):
     await register(plain, "brief", 1, linear(1.0))
     await ready(fleet, "brief")
     await remove(plain, "brief", 1)
-    await ready(fleet, "brief", version=None, state="removed")
+    await ready(fleet, "brief", state="removed")
     with pytest.raises(nats.errors.NoRespondersError):
         await infer(plain, "brief", np.ones((1, 4)))
     assert f"brief.1.{fleet.id}" not in await statuses(plain)

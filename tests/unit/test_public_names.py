@@ -134,12 +134,16 @@ def test_every_operation_has_a_method() -> None:
 
 def test_the_registry_has_these_methods() -> None:
     assert signature(BlockingModels.add) == (
-        "name, path, *, version=None, max_batch=32, precision=None, devices=None, max_queue_delay=0.0, keep=False, "
-        "timeout=60.0, progress=None"
+        "name, path, *, version=None, max_batch=32, precision=None, devices=None, max_queue_delay=0.0, "
+        "instances=None, performance_hint=None, keep=False, timeout=60.0, progress=None"
     )
     assert signature(BlockingModels.info) == "name, version=None"
     assert signature(BlockingModels.remove) == "name, version=None"
     assert signature(BlockingModels.list) == ""
+    assert signature(BlockingModels.serve) == "name, versions, *, timeout=60.0"
+    assert signature(BlockingModels.benchmark) == (
+        "name, *, version=None, batch_size=1, requests=8, seconds=5.0, shapes=None, inputs=None, timeout=30.0"
+    )
 
 
 def test_what_comes_back_has_these_fields() -> None:
@@ -149,8 +153,8 @@ def test_what_comes_back_has_these_fields() -> None:
         "calls", "answered", "retries", "errors", "fallbacks", "engines",
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(ModelInfo)] == [
-        "name", "version", "format", "files", "max_batch", "precision", "devices", "max_queue_delay_us", "added",
-        "workers",
+        "name", "version", "format", "files", "max_batch", "precision", "devices", "max_queue_delay_us", "instances",
+        "performance_hint", "added", "policy", "workers",
     ]  # fmt: skip
 
 

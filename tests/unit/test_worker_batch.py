@@ -28,6 +28,10 @@ class Picky:
     def __init__(self, error=None):
         self.error = error or RuntimeError("bad row")
         self.asked = 0
+        self.next = None
+
+    def successor(self, _error):
+        return self.next
 
     def infer(self, members):
         self.asked += 1
@@ -69,6 +73,15 @@ def test_a_lost_device_is_nobodys_fault_and_tried_once():
     model = Picky(DeviceLostError("gone"))
     outcomes = batch.execute(infer_requests(model, [1.0, -1.0, 2.0]))
     assert [outcome.error.kind for outcome in outcomes] == ["device_lost"] * 3
+    assert model.asked == 1
+
+
+def test_what_ran_on_a_lost_device_runs_on_the_next():
+    model = Picky(DeviceLostError("gone"))
+    model.device, model.next = "NPU", Picky()
+    outcomes = batch.execute(infer_requests(model, [1.0, -1.0, 2.0]))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert {outcome.device for outcome in outcomes if outcome.error is None} == {"CPU"}
     assert model.asked == 1
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import openvino
 import pytest
 
 from npufleet.errors import InternalError, InvalidShapeError, UnavailableError, UnsupportedError
-from npufleet.worker import devices, inference
+from npufleet.worker import devices
+from npufleet.worker.budget import Budget
 from npufleet.worker.devices import Runtime, brief
 from npufleet.worker.inference import Model, ModelSettings, load
 from tests.support.model_stand import linear
@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_named(runtime, tensors, words):
 
 
 def test_garbage_does_not_load(runtime):
-    with pytest.raises(InternalError, match="does not load: CPU: Unable to read the model"):
+    with pytest.raises(InternalError, match=r"does not load: .*CPU: Unable to read the model"):
         load(runtime, settings(), {"model.onnx": b"garbage"})
 
 
@@ -134,7 +134,7 @@ def test_the_cache_is_apart_for_each_version_device_and_model(runtime, tmp_path)
 def test_without_openvino_every_device_says_why(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     runtime = Runtime(("NPU", "CPU"))
-    npu, cpu = devices.describe(runtime.devices)
+    npu, cpu = devices.describe(runtime.devices, {})
     assert (npu["available"], cpu["available"]) == (False, True)
     assert npu["reason"].startswith("no openvino")
     assert cpu["reason"].startswith("for signal operations only: no openvino")
@@ -160,17 +160,6 @@ def test_openvinos_texts_become_one_line():
     assert brief(RuntimeError("")) == "RuntimeError"
 
 
-def test_a_lost_device_is_told_from_other_failures():
-    model = SimpleNamespace(device="NPU", _pools=SimpleNamespace(), outputs=())
-
-    def lost(*_):
-        raise RuntimeError("ZE_RESULT_ERROR_DEVICE_LOST, code 0x70000001")
-
-    model._pools.run = lost
-    with pytest.raises(inference.DeviceLostError):
-        Model._run(model, {})
-
-
 def _of(runtime, model, max_batch):
     """Load a model that is built here, through its serialised form."""
     import tempfile
@@ -183,11 +172,11 @@ def _of(runtime, model, max_batch):
     return load(runtime, settings(max_batch=max_batch), files)
 
 
-@pytest.mark.parametrize("threads", [0, 1])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_values_that_a_model_cannot_take_fail_every_time_and_spoil_nothing(runtime, threads):
     folder = Path(__file__).parents[2] / "workers-rs" / "crates" / "inference" / "tests" / "models"
     files = {f"model.{kind}": (folder / f"fragile.{kind}").read_bytes() for kind in ("xml", "bin")}
-    model = load(runtime, settings(threads=threads), files)
+    model = load(runtime, settings(budget=Budget(threads)), files)
     # The model fails where 12 is not divisible by the largest value plus one.
     good, bad = ({"x": np.full((1, 2), value, np.float32)} for value in (2.0, 4.0))
     for _ in range(3):

@@ -46,6 +46,8 @@ def test_the_rust_workers_configuration():
         "openvino_library": options.packaged_openvino(),
         "json": True,
         "drain_timeout": 30.0,
+        "device_timeout": 10.0,
+        "device_retry": 30.0,
     }
     given = options.parse(["--openvino-library", "/lib.so"], {})
     assert json.loads(given.rust_config())["openvino_library"] == "/lib.so"

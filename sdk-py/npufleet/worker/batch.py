@@ -98,7 +98,7 @@ def _operation(request: Request) -> Outcome:
 
 def _execute(request: Request) -> Outcome:
     if request.endpoint.row.name == PIPELINE:
-        return steps.execute(request, _typed)
+        return steps.execute(request, _typed, run)
     try:
         operation = operations.REGISTRY[request.endpoint.row.name]
         return Outcome(request, frame.encode(operation.execute(request.tensors, request.params, request.stop)), CPU)
@@ -108,29 +108,32 @@ def _execute(request: Request) -> Outcome:
 
 def _model(members: list[Request], model: Model) -> list[Outcome]:
     outcomes = []
-    for request, result in zip(members, run([request.tensors for request in members], model), strict=True):
+    results = run([request.tensors for request in members], model)
+    for request, (result, device) in zip(members, results, strict=True):
         try:
             if isinstance(result, FleetError):
                 raise result
-            outcomes.append(Outcome(request, frame.encode(result), model.device))
+            outcomes.append(Outcome(request, frame.encode(result), device))
         except FleetError as error:
             outcomes.append(Outcome(request, error=error))
     return outcomes
 
 
-def run(inputs: Sequence[dict[str, NDArray[Any]]], model: Model) -> list[Any]:
-    """Infer several requests at once and return each one's outputs, or its error.
+def run(inputs: Sequence[dict[str, NDArray[Any]]], model: Model) -> list[tuple[Any, str]]:
+    """Infer several requests at once and return each one's outputs, or its error, with the device.
 
-    A batch that fails is split in halves until only the members that fail alone are left failing.
+    A batch that fails is split in halves until only the members that fail alone are left failing. When the device
+    fails, all of them wait for the next one and run there.
     """
     try:
-        return list(model.infer(inputs))
+        return [(result, model.device) for result in model.infer(inputs)]
     except DeviceLostError as error:
-        # No member's fault, and every further try would fail the same way.
-        return [error] * len(inputs)
+        # No member's fault, and every further try here would fail the same way.
+        successor = model.successor(error)
+        return run(inputs, successor) if successor is not None else [(error, model.device)] * len(inputs)
     except Exception as error:  # noqa: BLE001 - becomes the caller's typed error
         if len(inputs) == 1:
-            return [_typed(error)]
+            return [(_typed(error), model.device)]
     middle = len(inputs) // 2
     return run(inputs[:middle], model) + run(inputs[middle:], model)
 

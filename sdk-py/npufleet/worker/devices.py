@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import openvino  # type: ignore[import-untyped]
 
@@ -62,9 +62,10 @@ def without_openvino(names: Sequence[str], reason: str) -> tuple[Device, ...]:
     )
 
 
-def describe(devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """Return devices as plain values, for events and the service protocol."""
-    return [asdict(device) for device in devices]
+def describe(devices: Sequence[Device], lost: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return devices as plain values, for events and the service protocol; those that failed with the reason."""
+    rows = [asdict(device) for device in devices]
+    return [row | {"available": False, "reason": lost[row["name"]]} if row["name"] in lost else row for row in rows]
 
 
 def _device(core: openvino.Core, name: str, *, present: bool) -> Device:

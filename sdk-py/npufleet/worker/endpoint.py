@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from npufleet.errors import UnknownModelError
 from npufleet.wire.contract import FALLBACK_REASONS, VERSION
 from npufleet.wire.subject import QUEUES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from npufleet.errors import FleetError
     from npufleet.wire.contract import Operation
@@ -30,6 +31,7 @@ class Statistics:
     processing_time: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     fallback: Counter[str] = field(default_factory=Counter)
+    device_failures: Counter[str] = field(default_factory=Counter)
     last_error: str = ""
 
 
@@ -40,8 +42,9 @@ class Endpoint:
         name = model.name if model else None
         self.row = row
         self.route = route
-        self.model = model
-        self.find_model: Callable[[str], Model | None] = lambda _name: None
+        self.models: dict[int, Model] = {} if model is None else {model.version: model}
+        """The versions of the model that are served."""
+        self.find_model: Callable[[str, Mapping[str, Any]], Model | None] = lambda _name, _params: None
         """What a pipeline asks for the models of its steps."""
         self.queue_group = QUEUES[route]
         self.subject = self.subject_of(row, route, prefix, name)
@@ -51,6 +54,21 @@ class Endpoint:
         self.statistics = Statistics()
         self.queued = 0
         self._seconds = 0.0
+
+    @property
+    def model(self) -> Model | None:
+        """The model that serves requests without a version: the highest one; None for an operation."""
+        return self.models[max(self.models)] if self.models else None
+
+    def choose(self, params: Mapping[str, Any]) -> Model | None:
+        """Return the model for these parameters; raises `UnknownModelError` for a version that is not served."""
+        if not self.models or params.get("version") is None:
+            return self.model
+        model = self.models.get(params["version"])
+        if model is None:
+            served = ", ".join(map(str, sorted(self.models)))
+            raise UnknownModelError(f"version {params['version']} is not served; served here: {served}")
+        return model
 
     @staticmethod
     def subject_of(row: Operation, route: str, prefix: str, model: str | None) -> str:
@@ -109,5 +127,6 @@ class Endpoint:
                 "deadline_exceeded": errors["deadline_exceeded"],
                 "handed_over": {},
                 "fallback": dict(counted.fallback),
+                "device_failures": dict(counted.device_failures),
             },
         }

@@ -45,6 +45,8 @@ class Executor:
             outcomes = batch.execute(members)
             self.current = None
             self._deliver(outcomes)
+            # What waits for the next batch must not keep the model of the last one in memory.
+            del members, outcomes
 
 
 class Executors:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,13 @@ from npufleet.errors import (
     InternalError,
     InvalidShapeError,
     UnavailableError,
-    UnknownModelError,
     UnsupportedError,
 )
 from npufleet.wire import dtype as dtypes
+from npufleet.worker import cache
+from npufleet.worker.budget import Budget
 from npufleet.worker.devices import brief
+from npufleet.worker.pools import CPU, Pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
     from npufleet.worker.devices import Runtime
 
-_LOST: Final = ("DEVICE_LOST", "device lost", "ZE_RESULT_ERROR_DEVICE")
+SUCCESSION_SECONDS: Final = 30.0
+"""How long requests wait until the next device serves a model whose device is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How a model is to be compiled; `devices` in order of preference, `max_delay` in seconds."""
+    """How a model is to be compiled; `devices` in order of preference, `max_delay` and `patience` in seconds.
+
+    `instances` bounds inferences side by side, `hint` is `latency` or `throughput`, `notes` say why other devices are
+    not among these.
+    """
 
     name: str
     version: int
@@ -54,7 +62,11 @@ class ModelSettings:
     max_batch: int = 1
     precision: str | None = None
     max_delay: float = 0.0
-    threads: int = 0
+    instances: int | None = None
+    hint: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    patience: float = 10.0
+    notes: tuple[str, ...] = ()
     cache_dir: str | None = None
     digest: str = ""
 
@@ -74,6 +86,7 @@ class Model:
         compiler: Callable[[Any], Any],
         *,
         may_batch: bool = True,
+        on_lost: Callable[[Model, str], None] | None = None,
     ) -> None:
         self.name, self.version, self.max_delay = settings.name, settings.version, settings.max_delay
         self.device = device
@@ -85,13 +98,27 @@ class Model:
         first = next((port.shape[0] for port in self.inputs if port.shape), 1)
         self.max_batch = settings.max_batch if first is None else first
         # An NPU takes fixed shapes only: there, one compilation for each power of two.
-        self._pools = _Pools(model, compiler, self.max_batch if device == "NPU" and self.batches else None)
+        largest = self.max_batch if device == "NPU" and self.batches else None
+        share = _share(settings)
+        self._pools = Pools(model, compiler, device, largest, settings.budget, share, settings.patience)
+        self.notes: tuple[str, ...] = settings.notes
+        self._on_lost = on_lost
+        self._successor: Future[Model | None] = Future()
 
-    def check_version(self, params: Mapping[str, Any]) -> None:
-        """Refuse a request for another version of the model."""
-        version = params.get("version", self.version)
-        if version != self.version:
-            raise UnknownModelError(f"model '{self.name}' version {version}; served here: {self.version}")
+    def succeed(self, model: Model | None) -> None:
+        """Say which model does the work after the device was lost; None when there is none. Only the first counts."""
+        if not self._successor.done():
+            self._successor.set_result(model)
+
+    def successor(self, error: DeviceLostError) -> Model | None:
+        """Wait for the model that does the work from now on, on the next device; None when there is none."""
+        if self._on_lost is None:
+            return None
+        self._on_lost(self, str(error))
+        try:
+            return self._successor.result(SUCCESSION_SECONDS)
+        except NotInTime:
+            return None
 
     def check(self, tensors: Mapping[str, NDArray[Any]]) -> int:
         """Return a request's rows, or raise `InvalidShapeError` naming the tensor and what is allowed."""
@@ -143,24 +170,40 @@ class Model:
 
         Nothing is done where other dimensions than the first are open.
         """
-        rows = min(2, self.max_batch) if self.batches else 1
-        shapes = {port.name: (port.shape[0] or rows, *port.shape[1:]) if port.shape else () for port in self.inputs}
-        zeros = {
-            port.name: np.zeros([size for size in shapes[port.name] if size is not None], port.dtype)
-            for port in self.inputs
-        }
-        if any(None in shape for shape in shapes.values()):
+        zeros = self._zeros()
+        if zeros is None:
             return True
-        outputs = self._run(zeros)
-        return not self.batches or all(array.shape[:1] == (rows,) for array in outputs.values())
+        outputs = self._pools.run(zeros, [port.name for port in self.outputs])
+        return not self.batches or all(array.shape[:1] == (self._zero_rows,) for array in outputs.values())
+
+    @property
+    def _zero_rows(self) -> int:
+        return min(2, self.max_batch) if self.batches else 1
+
+    def _zeros(self) -> dict[str, NDArray[Any]] | None:
+        """Return made-up input; None where other dimensions than the first are open."""
+        rows = self._zero_rows
+        shapes = {port.name: (port.shape[0] or rows, *port.shape[1:]) if port.shape else () for port in self.inputs}
+        if any(None in shape for shape in shapes.values()):
+            return None
+        return {port.name: np.zeros([size or 0 for size in shapes[port.name]], port.dtype) for port in self.inputs}
 
     def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        names = [port.name for port in self.outputs]
         try:
-            return self._pools.run(inputs, [port.name for port in self.outputs])
-        except RuntimeError as error:
-            if any(word in str(error) for word in _LOST):
-                raise DeviceLostError(f"{self.device} was lost: {brief(error)}") from error
-            raise InternalError(f"inference on {self.device} failed: {brief(error)}") from error
+            return self._pools.run(inputs, names)
+        except DeviceLostError:
+            raise
+        except InternalError as error:
+            zeros = None if self.device == CPU else self._zeros()
+            if zeros is None:
+                raise
+            # Either these values are what the model cannot take, or the device fails whatever it gets.
+            try:
+                self._pools.run(zeros, names)
+            except (DeviceLostError, InternalError):
+                raise DeviceLostError(f"{self.device} was lost: {error}") from error
+            raise
 
     def _allowed(self, port: Port) -> str:
         rest = ["any" if size is None else str(size) for size in port.shape]
@@ -169,79 +212,61 @@ class Model:
         return f"[{', '.join(rest)}]"
 
 
-class _Pools:
-    """Inference requests that are made when needed and used again, by one thread at a time."""
-
-    def __init__(self, model: openvino.Model, compiler: Callable[[Any], Any], largest: int | None) -> None:
-        self._model = model
-        self._compiler = compiler
-        self._largest = largest
-        self._compiled: dict[int, tuple[Any, list[Any]]] = {}
-        # Compiling is done now, so that a model that fails does so before it is announced.
-        for rows in [1 << power for power in range(math.ceil(math.log2(largest)))] + [largest] if largest else [0]:
-            self._compiled[rows] = self._compile(rows), []
-
-    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
-        rows = next(iter(inputs.values())).shape[0] if self._largest else 0
-        bucket = min(size for size in self._compiled if size >= rows)
-        compiled, idle = self._compiled[bucket]
-        if bucket != rows:
-            inputs = {name: _padded(array, bucket) for name, array in inputs.items()}
-        try:
-            request = idle.pop()
-        except IndexError:
-            request = compiled.create_infer_request()
-        try:
-            # Read-only arrays are copied into the request, writable ones (gathered batches) are used where they are.
-            # Not `infer`: on one thread it hides a failure and gives the outputs of the inference before.
-            request.start_async(dict(inputs), share_inputs=True)
-            request.wait()
-        except RuntimeError:
-            # After a failure a graph may take the same values for good, with the shapes of the inference before.
-            self._compiled[bucket] = self._compile(bucket), []
-            raise
-        results = {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(outputs)}
-        idle.append(request)
-        return {name: array[:rows] for name, array in results.items()} if bucket != rows else results
-
-    def _compile(self, rows: int) -> Any:
-        if not rows:
-            return self._compiler(self._model)
-        fixed = self._model.clone()
-        fixed.reshape({port.get_any_name(): [rows, *list(port.partial_shape)[1:]] for port in fixed.inputs})
-        return self._compiler(fixed)
-
-
-def load(runtime: Runtime, settings: ModelSettings, files: Mapping[str, bytes]) -> Model:
+def load(
+    runtime: Runtime,
+    settings: ModelSettings,
+    files: Mapping[str, bytes],
+    on_lost: Callable[[Model, str], None] | None = None,
+) -> Model:
     """Compile a model from its files' bytes (`model.onnx`, or `model.xml` with `model.bin`) and warm it up.
 
-    The first of the settings' devices that is there and compiles it is used. Raises `UnavailableError` without
+    The first of the settings' devices that is there and compiles it is used; `on_lost` hears, on an executor's thread,
+    when that device fails later. Raises `UnavailableError` without
     OpenVINO or such a device, `UnsupportedError` for an element type that frames lack, `InternalError` otherwise.
     """
     core = runtime.core
     usable = runtime.usable(settings.devices)
     if core is None or not usable:
         reasons = [f"{device.name}: {device.reason}" for device in runtime.devices if device.name in settings.devices]
-        raise UnavailableError(f"no device for model '{settings.name}': {'; '.join(reasons)}")
-    failures = []
+        raise UnavailableError(f"no device for model '{settings.name}': {'; '.join([*reasons, *settings.notes])}")
+    absent = (device for device in runtime.devices if device.name in settings.devices and not device.available)
+    failures = [f"{device.name}: {device.reason}" for device in absent]
     for device in usable:
         properties = _properties(runtime, settings, device)
 
         def compiler(model: Any, device: str = device, properties: dict[str, Any] = properties) -> Any:
             return core.compile_model(model, device, properties)
 
-        try:
-            model = Model(settings, _opened(core, settings, files), device, compiler)
+        def built(device: str = device, compiler: Callable[[Any], Any] = compiler) -> Model:
+            model = Model(settings, _opened(core, settings, files), device, compiler, on_lost=on_lost)
             if not model.warm_up():
                 # What looks like rows is something else: each request is inferred alone, with the model as it came.
-                model = Model(settings, _read(core, files), device, compiler, may_batch=False)
+                model = Model(settings, _read(core, files), device, compiler, may_batch=False, on_lost=on_lost)
+                model.notes += (f"{device}: not batched: its outputs lack the rows of its inputs",)
+            return model
+
+        try:
+            model = _kept(built, properties.get("CACHE_DIR"))
         except RuntimeError as error:
             failures.append(f"{device}: {brief(error)}")
-        except InternalError as error:
-            failures.append(str(error))
+        except (InternalError, DeviceLostError, OSError) as error:
+            failures.append(f"{device}: {error}")
         else:
+            model.notes += tuple(failures)
             return model
     raise InternalError(f"model '{settings.name}' does not load: {'; '.join(failures)}")
+
+
+def _kept(built: Callable[[], Model], folder: str | None) -> Model:
+    """Build with the compiled forms that are kept, and without them where it does not with them."""
+    if folder is None:
+        return built()
+    with cache.sealed(Path(folder)):
+        try:
+            return built()
+        except (RuntimeError, InternalError):
+            cache.clear(Path(folder))
+            return built()
 
 
 def _read(core: openvino.Core, files: Mapping[str, bytes]) -> openvino.Model:
@@ -278,12 +303,14 @@ def _open_first(model: openvino.Model, max_batch: int) -> None:
 
 
 def _properties(runtime: Runtime, settings: ModelSettings, device: str) -> dict[str, Any]:
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device == "CPU":
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": (settings.hint or "latency").upper()}
+    if device == CPU:
         # Several workers share a host: pinned, they would all sit on the same cores.
         properties["ENABLE_CPU_PINNING"] = False
-        if settings.threads:
-            properties["INFERENCE_NUM_THREADS"] = settings.threads
+        properties["INFERENCE_NUM_THREADS"] = settings.budget.total
+        if settings.instances:
+            properties["NUM_STREAMS"] = settings.instances
+            del properties["PERFORMANCE_HINT"]
     if settings.precision is not None:
         properties["INFERENCE_PRECISION_HINT"] = settings.precision
     if settings.cache_dir is not None:
@@ -291,6 +318,13 @@ def _properties(runtime: Runtime, settings: ModelSettings, device: str) -> dict[
         cache = Path(settings.cache_dir) / f"openvino-{runtime.version}" / device / settings.digest
         properties["CACHE_DIR"] = str(cache)
     return properties
+
+
+def _share(settings: ModelSettings) -> int:
+    """Return the threads of the budget that one inference on the CPU takes."""
+    if settings.instances:
+        return max(1, settings.budget.total // settings.instances)
+    return 1 if settings.hint == "throughput" else settings.budget.total
 
 
 def _port(port: Any) -> Port:
@@ -301,12 +335,6 @@ def _port(port: Any) -> Port:
         raise UnsupportedError(f"port '{name}' has element type {word}; allowed: {', '.join(_ELEMENT_TYPES)}")
     shape = tuple(None if size.is_dynamic else size.get_length() for size in port.partial_shape)
     return Port(name, _ELEMENT_TYPES[word], shape)
-
-
-def _padded(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
-    padded[: array.shape[0]] = array
-    return padded
 
 
 _ELEMENT_TYPES: Final = {

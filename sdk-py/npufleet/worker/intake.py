@@ -164,14 +164,13 @@ class Intake:
 
     @staticmethod
     def _check_model(request: Request, prepared: Prepared) -> None:
-        model = request.model
+        model = request.model = request.endpoint.choose(prepared.params)
         if model is None:
             found = operations.REGISTRY.get(request.endpoint.row.name)
             if found is None:
                 raise UnsupportedError(f"{request.endpoint.row.name} is not done by this engine")
             request.rows = found.rows(request.tensors, request.params)
             return
-        model.check_version(request.params)
         request.rows = model.check(request.tensors)
         request.key = (id(model), prepared.signature) if model.batches else None
 

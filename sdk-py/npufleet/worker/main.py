@@ -38,7 +38,7 @@ from npufleet.worker.request import Outcome
 from npufleet.worker.service import of_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -97,7 +97,15 @@ class Worker:
         self._intake = intake
         registry = Registry(self._client.jetstream(), self._id)
         runtime: asyncio.Future[Runtime] = loop.create_future()
-        self._models = Models(registry, runtime, self._options, self._events, self._serve_model)
+        self._models = Models(
+            registry,
+            runtime,
+            self._options,
+            self._events,
+            self._serve_model,
+            self._devices_changed,
+            self._device_failed,
+        )
         outcomes = Outcomes(self._client, self._options.prefix, self._id)
         services = Services(outcomes, intake, tracing, self._endpoint_of, self._options.prefix, self._stop.is_set)
         self._jobs = Jobs(self._client, services, count, canceller, self._events)
@@ -139,7 +147,16 @@ class Worker:
         self._events.emit("devices", devices=self._describe())
 
     def _describe(self) -> list[dict[str, Any]]:
-        return describe(self._devices)
+        notes = self._models.lost.reasons() if self._models is not None else {}
+        return describe(self._devices, notes)
+
+    def _device_failed(self, model: str, device: str) -> None:
+        for endpoint, _ in self._endpoints.values():
+            if endpoint.model is not None and endpoint.model.name == model:
+                endpoint.statistics.device_failures[device] += 1
+
+    def _devices_changed(self) -> None:
+        self._events.emit("devices", devices=self._describe())
 
     async def _connect(self) -> bool:
         options = self._options.connect_options(f"{SERVICE}-{self._id}")
@@ -198,25 +215,30 @@ class Worker:
             if taker is not None:
                 await taker.stop()
 
-    def _find_model(self, name: str) -> Model | None:
+    def _find_model(self, name: str, params: Mapping[str, Any]) -> Model | None:
         # Every worker serves its models on this route.
         subject = Endpoint.subject_of(OPERATIONS["infer"], "fallback", self._options.prefix, name)
         found = self._endpoints.get(subject)
-        return None if found is None else found[0].model
+        return None if found is None else found[0].choose(params)
 
-    async def _serve_model(self, name: str, model: Model | None) -> None:
+    async def _serve_model(self, name: str, models: Mapping[int, Model]) -> None:
+        """Serve these versions of a model, and no others."""
         row = OPERATIONS["infer"]
         for route in self._routes():
             subject = Endpoint.subject_of(row, route, self._options.prefix, name)
             found = self._endpoints.get(subject)
-            if model is None:
+            if not models:
                 if found is not None:
                     del self._endpoints[subject]
                     await self._drain_subscription(found[1])
-            elif found is not None:
-                found[0].model = model
-            else:
-                await self._serve(Endpoint(row, route, self._options.prefix, model))
+                    found[0].models = {}
+                continue
+            endpoint = (
+                found[0] if found is not None else Endpoint(row, route, self._options.prefix, models[max(models)])
+            )
+            endpoint.models = dict(models)
+            if found is None:
+                await self._serve(endpoint)
         await self._client.flush()
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -36,7 +36,8 @@ _FROM_ENVIRONMENT: Final = (*_CONNECTION, "openvino_library", "cache_dir")
 class Options:
     """What a worker is told; see the command line's help for each field.
 
-    `executors` and `threads` are counts, 0 meaning one per core and OpenVINO's own choice; `drain_timeout` is seconds.
+    `executors` and `threads` are counts, 0 meaning one per core; `device_timeout`, `device_retry` and `drain_timeout`
+    are seconds.
     """
 
     engine: str = "python"
@@ -51,6 +52,8 @@ class Options:
     openvino_library: str | None = None
     json: bool = False
     drain_timeout: float = 30.0
+    device_timeout: float = 10.0
+    device_retry: float = 30.0
 
     def connect_options(self, name: str) -> ConnectOptions:
         """Return how to reach the broker, with `name` shown there; raises `InvalidParameterError` for a bad value."""
@@ -73,6 +76,8 @@ class Options:
             "openvino_library": self.openvino_library or packaged_openvino(),
             "json": self.json,
             "drain_timeout": self.drain_timeout,
+            "device_timeout": self.device_timeout,
+            "device_retry": self.device_retry,
         }
         return json.dumps({name: value for name, value in values.items() if value is not None})
 
@@ -117,11 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--queue-limit", type=_count(1), default=4096, help="requests that may wait (default: 4096)")
     add("--executors", type=_count(0), default=0, help="threads that execute (default: one per core)")
     add("--devices", type=_devices, default=DEVICES, help="order of preference (default: NPU,GPU,CPU)")
-    add("--threads", type=_count(0), default=0, help="threads of one inference on the CPU (default: OpenVINO's choice)")
+    add("--threads", type=_count(0), default=0, help="CPU threads of all models together (default: one per core)")
     add("--cache-dir", help="folder for compiled models (default: none)")
     add("--openvino-library", help="rust only: the libopenvino_c.so to load")
     add("--json", action="store_true", help="print events as JSON lines")
     add("--drain-timeout", type=_seconds, default=30.0, help="seconds to finish accepted requests (default: 30)")
+    add("--device-timeout", type=_seconds, default=10.0, help="seconds until a silent NPU or GPU is lost (default: 10)")
+    add("--device-retry", type=_seconds, default=30.0, help="seconds until a lost one is tried again (default: 30)")
     return parser
 
 

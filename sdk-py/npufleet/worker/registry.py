@@ -15,7 +15,7 @@ from nats.js.errors import BucketNotFoundError, NotFoundError, ServiceUnavailabl
 
 from npufleet.broker import buckets
 from npufleet.errors import FleetError, InternalError, InvalidParameterError, UnavailableError
-from npufleet.model_info import ModelInfo
+from npufleet.model_info import HINTS, INSTANCES_LIMIT, ModelInfo
 from npufleet.wire.subject import check_name
 
 if TYPE_CHECKING:
@@ -173,6 +173,10 @@ def parse(key: str, value: bytes) -> ModelInfo:
             for file in info.files:
                 if not _FILE_NAME.fullmatch(file.name) or not isinstance(file.object, str) or file.size < 0:
                     wrong = f"file '{file.name}' has no valid object and size"
+            if info.instances is not None and not 1 <= info.instances <= INSTANCES_LIMIT:
+                wrong = f"instances is {info.instances}; allowed: 1 to {INSTANCES_LIMIT}"
+            if info.performance_hint not in (None, *HINTS):
+                wrong = f"performance_hint is '{info.performance_hint}'; allowed: {', '.join(HINTS)}"
             if not 1 <= info.max_batch <= 1 << 20:
                 wrong = f"max_batch is {info.max_batch}; allowed: 1 to {1 << 20}"
     except (FleetError, ValueError, TypeError, AttributeError) as error:

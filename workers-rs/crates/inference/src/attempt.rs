@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::batch::{Member, Run as _};
 use crate::bucket::Shop;
 use crate::fixed::{Fixed, Parts};
 use crate::flexible::Flexible;
-use crate::ladder::{Ladder, first_bucket, mode};
+use crate::ladder::{Ladder, first_bucket, is_heavy, mode};
+use crate::memory::GiveBack;
 use crate::model::Backend;
 use crate::openvino::{Core, Failure, Graph, RawPort};
 use crate::settings::Settings;
@@ -34,7 +38,8 @@ impl Attempt<'_> {
         let one_row = self.inputs.iter().all(|port| port.shape.first() == Some(&Some(1)));
         let rest_fixed = self.inputs.iter().all(|port| port.with_rows(1).is_some());
         if rest_fixed && (open || (one_row && self.options.max_batch > 1)) {
-            match self.by_rows() {
+            let heavy = self.settings.is_cpu() && is_heavy(self.options);
+            match if heavy { self.by_open_rows() } else { self.by_rows() } {
                 Ok(model) => return Ok(model),
                 // Also the common case of a model that was saved for one row and stays so.
                 Err(failure) => notes.push(format!("{}: not batched: {}", self.settings.device, failure.text)),
@@ -52,6 +57,7 @@ impl Attempt<'_> {
     fn shop(&self, outputs: usize) -> Shop<'_> {
         Shop {
             core: self.core,
+            options: self.options,
             settings: &self.settings,
             ports: (self.inputs.len(), outputs),
         }
@@ -79,15 +85,15 @@ impl Attempt<'_> {
             max_batch: self.options.max_batch,
         })
         .map_err(|error| Failure::new(error.message))?;
-        // Made-up input may be what the model cannot take; its own declaration of an open dimension then stands.
         let declared = self.inputs.iter().all(Port::first_is_open);
-        let independent = match independence::holds(&fixed, self.settings.is_coarse()) {
-            Ok(independent) => independent,
-            Err(_) if declared => true,
-            Err(error) => return Err(Failure::new(error.message)),
-        };
-        if !independent {
-            return Err(Failure::new("its rows depend on each other"));
+        if let (Some(single), Some(many)) = (fixed.buckets.first(), fixed.buckets.last())
+            && many.rows > 1
+        {
+            let (alone, together) = (
+                |it: &[Member<'_>]| fixed.run_in(single, it),
+                |it: &[Member<'_>]| fixed.run_in(many, it),
+            );
+            self.must_be_independent(&fixed.inputs, declared, alone, together)?;
         }
         Ok(self.model(
             fixed.inputs.clone(),
@@ -96,6 +102,53 @@ impl Attempt<'_> {
             true,
             Backend::Fixed(fixed),
         ))
+    }
+
+    /// One compiled form for every row count, for a model whose weights are too large to have several; requests are
+    /// joined.
+    fn by_open_rows(&self) -> Result<Model, Failure> {
+        let opened = |ports: &[Port]| -> Vec<Port> {
+            let mut ports = ports.to_vec();
+            for port in &mut ports {
+                port.shape[0] = None;
+            }
+            ports
+        };
+        let inputs = opened(self.inputs);
+        let mut graph = self.read()?;
+        let shapes: Vec<_> = inputs.iter().map(|port| port.shape.clone()).collect();
+        graph.reshape(&shapes)?;
+        let outputs = ports(&graph.outputs()?, "output")?;
+        if let Some(port) = outputs.iter().find(|port| !port.first_is_open()) {
+            return Err(Failure::new(format!("output {port} does not follow the rows of input")));
+        }
+        let flexible = Flexible {
+            device: self.settings.device.clone(),
+            inputs: inputs.clone(),
+            outputs: outputs.clone(),
+            lanes: self.shop(outputs.len()).lanes(graph, mode(self.options, false, true))?,
+        };
+        let declared = self.inputs.iter().all(Port::first_is_open);
+        let run = |it: &[Member<'_>]| flexible.run(it);
+        self.must_be_independent(&inputs, declared, run, run)?;
+        let max_batch = self.options.max_batch;
+        Ok(self.model(inputs, outputs, max_batch, true, Backend::Flexible(flexible)))
+    }
+
+    fn must_be_independent(
+        &self,
+        inputs: &[Port],
+        declared: bool,
+        alone: impl Fn(&[Member<'_>]) -> npufleet_wire::Result<Vec<Bytes>>,
+        together: impl Fn(&[Member<'_>]) -> npufleet_wire::Result<Vec<Bytes>>,
+    ) -> Result<(), Failure> {
+        match independence::holds(inputs, self.settings.is_coarse(), alone, together) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new("its rows depend on each other")),
+            // Made-up input may be what the model cannot take; its own declaration of an open dimension then stands.
+            Err(_) if declared => Ok(()),
+            Err(error) => Err(Failure::new(error.message)),
+        }
     }
 
     /// Static shapes as they are; every request is an inference of its own.
@@ -138,7 +191,9 @@ impl Attempt<'_> {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
             outputs: outputs.clone(),
-            lanes: self.shop(outputs.len()).lanes(graph, mode(self.options, false))?,
+            lanes: self
+                .shop(outputs.len())
+                .lanes(graph, mode(self.options, false, is_heavy(self.options)))?,
         };
         let joins = joins && outputs.iter().all(Port::first_is_open);
         Ok(self.model(
@@ -161,6 +216,7 @@ impl Attempt<'_> {
             max_batch,
             joins,
             backend,
+            _freed: GiveBack,
         }
     }
 }

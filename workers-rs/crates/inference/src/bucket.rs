@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::ModelOptions;
 use crate::fixed::Bucket;
 use crate::lane::{Lanes, Recipe};
 use crate::openvino::{Compiled, Core, Failure, Graph, Request};
@@ -27,6 +28,7 @@ pub(crate) struct Mode {
 #[derive(Clone, Copy)]
 pub(crate) struct Shop<'a> {
     pub(crate) core: &'a Arc<Core>,
+    pub(crate) options: &'a ModelOptions,
     pub(crate) settings: &'a Settings,
     /// Numbers of inputs and outputs.
     pub(crate) ports: (usize, usize),
@@ -70,13 +72,19 @@ impl Shop<'_> {
             threads: mode.threads,
             quiet: mode.quiet,
             ports: self.ports,
+            patience: self.options.patience,
+            budget: self.options.budget.clone(),
         }
     }
 
     fn requests(&self, recipe: &Recipe, lanes: usize) -> Result<Vec<Request>, Failure> {
         let compiled = recipe.compile()?;
         let mut requests = vec![recipe.request(&compiled)?];
-        if self.settings.is_cpu() {
+        if matches!(recipe.threads, Threads::Streams(_)) {
+            for _ in 1..lanes {
+                requests.push(recipe.request(&compiled)?);
+            }
+        } else if self.settings.is_cpu() {
             // A compiled model runs one inference at a time there, so that each lane has its own.
             for _ in 1..lanes {
                 requests.push(recipe.again()?);

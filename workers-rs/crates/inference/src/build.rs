@@ -7,6 +7,7 @@ use npufleet_wire::{Error, ErrorKind, Result};
 
 use crate::attempt::{Attempt, ports};
 use crate::openvino::{Core, Failure};
+use crate::seal::Sealed;
 use crate::settings::Settings;
 use crate::{Device, Model, ModelOptions, device};
 
@@ -39,7 +40,7 @@ pub(crate) fn model(core: &Arc<Core>, devices: &[Device], options: &ModelOptions
             inputs: &inputs,
             settings: Settings::new(options, device, version).map_err(Failure::into_load_error)?,
         };
-        match attempt.build(&mut notes) {
+        match kept(&attempt, &mut notes) {
             Ok(model) => return Ok(Model { notes, ..model }),
             Err(failure) => {
                 notes.push(format!("{name}: {}", failure.text));
@@ -58,6 +59,22 @@ pub(crate) fn model(core: &Arc<Core>, devices: &[Device], options: &ModelOptions
             ),
         ),
     })
+}
+
+/// Builds with the compiled forms that are kept, and without them where it does not with them.
+fn kept(attempt: &Attempt<'_>, notes: &mut Vec<String>) -> std::result::Result<Model, Failure> {
+    let Some(folder) = attempt.settings.cache() else {
+        return attempt.build(notes);
+    };
+    let sealed = Sealed::open(folder)?;
+    let before = notes.len();
+    let built = attempt.build(notes).or_else(|_| {
+        notes.truncate(before);
+        sealed.clear()?;
+        attempt.build(notes)
+    })?;
+    sealed.close()?;
+    Ok(built)
 }
 
 fn check_path(path: &Path) -> Result<()> {

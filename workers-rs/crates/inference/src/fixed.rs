@@ -116,6 +116,19 @@ impl Fixed {
         if self.by_rows { member.rows } else { 1 }
     }
 
+    /// Runs the smallest bucket over zeros.
+    pub(crate) fn try_zeros(&self) -> Result<()> {
+        let Some(bucket) = self.buckets.first() else {
+            return Ok(());
+        };
+        bucket.lanes.with(|request| {
+            for index in 0..self.inputs.len() {
+                request.input(index).clear();
+            }
+            request.infer().map_err(|failure| failure.into_run_error(&self.device))
+        })
+    }
+
     /// Runs all members in one inference of the given bucket, which must have room for them.
     pub(crate) fn run_in(&self, bucket: &Bucket, members: &[Member<'_>]) -> Result<Vec<Bytes>> {
         self.run_through(members, |_| bucket)

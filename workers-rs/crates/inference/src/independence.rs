@@ -10,7 +10,6 @@ use serde_json::Map;
 
 use crate::Port;
 use crate::batch::Member;
-use crate::fixed::Fixed;
 
 /// Largest difference that rounding explains, relative to the largest value of a tensor.
 const FINE: f64 = 1e-3;
@@ -20,20 +19,17 @@ const COARSE: f64 = 5e-2;
 ///
 /// # Errors
 /// As the inferences: made-up input may be what a model cannot take.
-pub(crate) fn holds(fixed: &Fixed, coarse: bool) -> Result<bool> {
-    let (Some(single), Some(many)) = (fixed.buckets.first(), fixed.buckets.last()) else {
-        return Ok(true);
-    };
-    if many.rows < 2 {
-        return Ok(true);
-    }
-    let rows = [made_up_row(&fixed.inputs, 1)?, made_up_row(&fixed.inputs, 2)?];
+pub(crate) fn holds(
+    inputs: &[Port],
+    coarse: bool,
+    alone: impl Fn(&[Member<'_>]) -> Result<Vec<Bytes>>,
+    together: impl Fn(&[Member<'_>]) -> Result<Vec<Bytes>>,
+) -> Result<bool> {
+    let rows = [made_up_row(inputs, 1)?, made_up_row(inputs, 2)?];
     let members = rows.each_ref().map(|frame| Member { frame, rows: 1 });
-    let together = fixed.run_in(many, &members)?;
     let tolerance = if coarse { COARSE } else { FINE };
-    for (member, joined) in members.iter().zip(together) {
-        let alone = fixed.run_in(single, std::slice::from_ref(member))?;
-        for reply in alone {
+    for (member, joined) in members.iter().zip(together(&members)?) {
+        for reply in alone(std::slice::from_ref(member))? {
             if !same(reply, joined.clone(), tolerance)? {
                 return Ok(false);
             }

@@ -1,12 +1,13 @@
 //! The row counts to compile for, and how many threads each inference gets: both are measured.
 
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use crate::bucket::{Mode, Shop};
 use crate::fixed::Bucket;
 use crate::openvino::{Failure, Graph};
 use crate::settings::Threads;
-use crate::{ModelOptions, Port, quiet};
+use crate::{Hint, ModelOptions, Port, quiet};
 
 /// Below this time one thread is always faster: handing parts to other threads costs tens of microseconds.
 const SMALL: f64 = 500.0;
@@ -14,6 +15,8 @@ const SMALL: f64 = 500.0;
 const WORTH: f64 = 1.2;
 /// From this time of one inference on, a larger bucket must make a row cheaper to be kept.
 const LONG: f64 = 1000.0;
+/// Bytes of a model's files from which on its weights, rather than its code, are what a compiled model costs.
+const HEAVY: u64 = 16 << 20;
 /// How much cheaper.
 const GAIN: f64 = 0.95;
 
@@ -60,36 +63,67 @@ pub(crate) fn first_bucket(
     options: &ModelOptions,
 ) -> Result<(Bucket, Mode), Failure> {
     let graph = read()?;
-    let quiet = quiet::is_quiet(shop.core, &graph, shop.settings, shop.ports)?;
-    let mode = mode(options, quiet);
+    let heavy = is_heavy(options);
+    let quiet = !heavy && quiet::is_quiet(shop.core, &graph, shop.settings, shop.ports)?;
+    let mode = mode(options, quiet, heavy);
     let bucket = shop.bucket(graph, mode, 1)?;
-    if options.threads == 0 && shop.settings.is_cpu() && bucket.cost > SMALL {
+    let helpers = Mode {
         // Helpers need every core, so that inferences side by side would only be in each other's way.
-        let spread = Mode {
-            threads: Threads::Caller,
-            lanes: 1,
-            ..mode
+        threads: all_of(options),
+        lanes: 1,
+        ..mode
+    };
+    let open = options.threads == 0 && options.hint != Some(Hint::Throughput) && options.instances.is_none();
+    if open && shop.settings.is_cpu() && bucket.cost > SMALL && helpers != mode {
+        let helped = shop.bucket(read()?, helpers, 1)?;
+        let worth = if options.hint == Some(Hint::Latency) {
+            1.0
+        } else {
+            WORTH
         };
-        let helped = shop.bucket(read()?, spread, 1)?;
-        if mode.threads == Threads::Caller || helped.cost * WORTH < bucket.cost {
-            return Ok((helped, spread));
+        if mode.threads == Threads::Caller || helped.cost * worth < bucket.cost {
+            return Ok((helped, helpers));
         }
     }
     Ok((bucket, mode))
 }
 
-/// How to run a model whose inferences cannot fail (`quiet`), or may.
-pub(crate) fn mode(options: &ModelOptions, quiet: bool) -> Mode {
-    let cores = available_parallelism().map_or(1, usize::from);
-    Mode {
-        threads: match options.threads {
-            0 if quiet => Threads::Count(1),
-            0 => Threads::Caller,
-            count => Threads::Count(count),
-        },
-        quiet,
-        lanes: options.parallel.clamp(1, cores),
+/// How to run a model whose inferences cannot fail (`quiet`), or may, and which is large (`heavy`), or not.
+pub(crate) fn mode(options: &ModelOptions, quiet: bool, heavy: bool) -> Mode {
+    let throughput = options.hint == Some(Hint::Throughput);
+    let most = options.parallel.min(options.budget.total()).max(1);
+    let lanes = match options.instances {
+        Some(instances) => instances,
+        None if heavy && !throughput => 1,
+        None => most,
+    };
+    let threads = match options.threads {
+        // Every compiled model has its weights prepared for itself: the inferences of a large one share one.
+        0 if heavy && lanes > 1 => Threads::Streams(lanes),
+        0 if heavy => all_of(options),
+        0 if quiet || throughput || options.budget.total() < cores() => Threads::Count(1),
+        0 => Threads::Caller,
+        count => Threads::Count(count),
+    };
+    Mode { threads, quiet, lanes }
+}
+
+/// Whether a model's weights are so large that it must not be compiled more often than needed.
+pub(crate) fn is_heavy(options: &ModelOptions) -> bool {
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    size(&options.path) + size(&options.path.with_extension("bin")) >= HEAVY
+}
+
+/// The whole budget for one inference.
+fn all_of(options: &ModelOptions) -> Threads {
+    match options.budget.total() {
+        total if total >= cores() => Threads::Caller,
+        total => Threads::Count(total),
     }
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
 }
 
 /// Gives the graph `rows` rows; every output must follow.

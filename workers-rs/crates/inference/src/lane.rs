@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::Budget;
 use crate::openvino::{Call, Compiled, Core, Failure, Graph, Request};
 use crate::settings::{Settings, Threads};
 
@@ -18,6 +20,9 @@ pub(crate) struct Recipe {
     pub(crate) quiet: bool,
     /// Numbers of inputs and outputs.
     pub(crate) ports: (usize, usize),
+    /// How long a device that is not the CPU may take.
+    pub(crate) patience: Duration,
+    pub(crate) budget: Budget,
 }
 
 impl Recipe {
@@ -36,21 +41,35 @@ impl Recipe {
         let (inputs, outputs) = self.ports;
         compiled.request(inputs, outputs, self.call(compiled))
     }
-}
 
-impl Recipe {
     /// One thread, called directly, loses failures; OpenVINO may settle on one although more were asked for.
     fn call(&self, compiled: &Compiled) -> Call {
+        if !self.settings.is_cpu() {
+            return Call::Watched(self.patience);
+        }
         let several = match self.threads {
             Threads::Caller => true,
+            Threads::Streams(_) => false,
             Threads::Count(_) => compiled
                 .property("INFERENCE_NUM_THREADS")
                 .is_ok_and(|threads| threads != "1"),
         };
-        if self.quiet || several || !self.settings.is_cpu() {
+        let shared = matches!(self.threads, Threads::Streams(_));
+        if (self.quiet || several) && !shared {
             Call::Direct
         } else {
             Call::Queued
+        }
+    }
+
+    /// Threads of the budget that one of `lanes` inferences takes.
+    fn share(&self, lanes: usize) -> usize {
+        match self.threads {
+            _ if !self.settings.is_cpu() => 0,
+            Threads::Count(count) => count,
+            // Helpers are lent where they are free; one that runs alone is made to use them all.
+            Threads::Caller if lanes == 1 => self.budget.total(),
+            Threads::Caller | Threads::Streams(_) => 1,
         }
     }
 }
@@ -62,14 +81,17 @@ impl Recipe {
 /// compiled again after a failure.
 struct Lane {
     request: Request,
-    recipe: Option<Arc<Recipe>>,
     spoilt: bool,
 }
 
 impl Lane {
-    fn run<R>(&mut self, work: impl FnOnce(&mut Request) -> npufleet_wire::Result<R>) -> npufleet_wire::Result<R> {
+    fn run<R>(
+        &mut self,
+        recipe: Option<&Recipe>,
+        work: impl FnOnce(&mut Request) -> npufleet_wire::Result<R>,
+    ) -> npufleet_wire::Result<R> {
         if self.spoilt
-            && let Some(recipe) = &self.recipe
+            && let Some(recipe) = recipe
         {
             self.request = recipe
                 .again()
@@ -84,39 +106,42 @@ impl Lane {
 
 /// One request per thread that infers at the same time.
 pub(crate) struct Lanes {
-    lanes: Vec<Mutex<Lane>>,
+    all: Vec<Mutex<Lane>>,
     next: AtomicUsize,
+    /// Kept where failures spoil a request.
+    recipe: Option<Recipe>,
+    budget: Budget,
+    share: usize,
 }
 
 impl Lanes {
-    /// Lanes of one graph; its recipe is kept if failures spoil it.
+    /// Lanes of one graph.
     pub(crate) fn new(requests: Vec<Request>, recipe: Recipe) -> Self {
+        let (budget, share) = (recipe.budget.clone(), recipe.share(requests.len()));
         let dynamic = recipe.graph.lock().is_dynamic();
-        let recipe = dynamic.then(|| Arc::new(recipe));
-        let lanes = requests.into_iter().map(|request| {
-            Mutex::new(Lane {
-                request,
-                recipe: recipe.clone(),
-                spoilt: false,
-            })
-        });
+        let lanes = requests
+            .into_iter()
+            .map(|request| Mutex::new(Lane { request, spoilt: false }));
         Self {
-            lanes: lanes.collect(),
+            all: lanes.collect(),
             next: AtomicUsize::new(0),
+            recipe: dynamic.then_some(recipe),
+            budget,
+            share,
         }
     }
 
-    /// Runs `work` with a free request, or waits for one.
+    /// Runs `work` with a free request, or waits for one, and for its threads.
     pub(crate) fn with<R>(
         &self,
         work: impl FnOnce(&mut Request) -> npufleet_wire::Result<R>,
     ) -> npufleet_wire::Result<R> {
-        for lane in &self.lanes {
-            if let Some(mut lane) = lane.try_lock() {
-                return lane.run(work);
-            }
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
-        self.lanes[turn].lock().run(work)
+        let free = self.all.iter().find_map(Mutex::try_lock);
+        let mut lane = free.unwrap_or_else(|| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.all.len();
+            self.all[turn].lock()
+        });
+        let _share = self.budget.take(self.share);
+        lane.run(self.recipe.as_ref(), work)
     }
 }

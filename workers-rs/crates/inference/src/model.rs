@@ -6,6 +6,7 @@ use npufleet_wire::{Frame, Layout, Result};
 use crate::batch::{Member, Run, run_split};
 use crate::fixed::Fixed;
 use crate::flexible::Flexible;
+use crate::memory::GiveBack;
 use crate::{Port, check};
 
 /// How a model is executed.
@@ -32,6 +33,8 @@ pub struct Model {
     pub(crate) max_batch: usize,
     pub(crate) joins: bool,
     pub(crate) backend: Backend,
+    /// Last, so that all of the above is free by then.
+    pub(crate) _freed: GiveBack,
 }
 
 impl Model {
@@ -71,6 +74,17 @@ impl Model {
     /// `invalid_shape` naming the tensor, what it is and what the model wants.
     pub fn check(&self, layout: &Layout) -> Result<usize> {
         check::rows(&self.inputs, self.max_batch, layout)
+    }
+
+    /// Whether the device still does its work: infers once on zeros, which it could when the model was loaded.
+    ///
+    /// # Errors
+    /// `device_lost` or `internal` when it does not; never for a model whose shapes are open.
+    pub fn answers(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Fixed(fixed) => fixed.try_zeros(),
+            Backend::Flexible(_) => Ok(()),
+        }
     }
 
     /// Answers every member with a reply frame or an error, in their order.

@@ -4,8 +4,8 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::ModelOptions;
 use crate::openvino::Failure;
+use crate::{Hint, ModelOptions};
 
 /// How many threads an inference on the CPU gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Threads {
     Count(usize),
     /// The calling one, and OpenVINO's as helpers for large nodes.
     Caller,
+    /// So many inferences of one compiled model side by side, each with one of OpenVINO's.
+    Streams(usize),
 }
 
 /// Compile properties of one device, but for the number of threads.
@@ -21,6 +23,7 @@ pub(crate) enum Threads {
 pub(crate) struct Settings {
     pub(crate) device: String,
     precision: Option<String>,
+    hint: Hint,
     cache: Option<PathBuf>,
 }
 
@@ -30,11 +33,12 @@ impl Settings {
         let cache = options
             .cache_dir
             .as_deref()
-            .map(|root| cache_folder(root, device, version))
+            .map(|root| cache_folder(root, device, version, options.digest.as_deref()))
             .transpose()?;
         Ok(Self {
             device: device.to_owned(),
             precision: options.precision.clone(),
+            hint: options.hint.unwrap_or(Hint::Latency),
             cache,
         })
     }
@@ -52,8 +56,16 @@ impl Settings {
                 pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()));
                 pairs.push(("INFERENCE_NUM_THREADS", count.to_string()));
             }
-            Threads::Caller | Threads::Count(_) => {
-                pairs.push(("PERFORMANCE_HINT", "LATENCY".to_owned()));
+            Threads::Streams(count) if self.is_cpu() => {
+                pairs.push(("NUM_STREAMS", count.to_string()));
+                pairs.push(("INFERENCE_NUM_THREADS", count.to_string()));
+            }
+            Threads::Caller | Threads::Count(_) | Threads::Streams(_) => {
+                let hint = match self.hint {
+                    Hint::Latency => "LATENCY",
+                    Hint::Throughput => "THROUGHPUT",
+                };
+                pairs.push(("PERFORMANCE_HINT", hint.to_owned()));
             }
         }
         if let Some(precision) = &self.precision {
@@ -63,6 +75,11 @@ impl Settings {
             pairs.push(("CACHE_DIR", cache.to_string_lossy().into_owned()));
         }
         pairs
+    }
+
+    /// The folder of compiled models.
+    pub(crate) fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
     }
 
     pub(crate) fn is_cpu(&self) -> bool {
@@ -76,12 +93,12 @@ impl Settings {
 }
 
 /// A folder that only this OpenVINO on this kind of device reads: blobs are not portable between them.
-fn cache_folder(root: &Path, device: &str, version: &str) -> Result<PathBuf, Failure> {
+fn cache_folder(root: &Path, device: &str, version: &str, digest: Option<&str>) -> Result<PathBuf, Failure> {
     let key: String = format!("{version}-{device}-{}", instruction_set())
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
         .collect();
-    let folder = root.join(key);
+    let folder = root.join(key).join(digest.unwrap_or_default());
     // Compiled models are code: only their owner may write them.
     DirBuilder::new()
         .recursive(true)
@@ -130,7 +147,7 @@ mod tests {
     fn the_cache_is_keyed_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let root = std::env::temp_dir().join(format!("npufleet-cache-{}", std::process::id()));
-        let folder = cache_folder(&root, "GPU.0", "2026.4.1-1/x").unwrap();
+        let folder = cache_folder(&root, "GPU.0", "2026.4.1-1/x", None).unwrap();
         let name = folder.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("2026.4.1-1-x-GPU.0-"), "{name}");
         let mode = std::fs::metadata(&folder).unwrap().permissions().mode();

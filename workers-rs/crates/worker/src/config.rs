@@ -37,7 +37,7 @@ pub struct Config {
     /// Devices for models, in order of preference.
     #[serde(deserialize_with = "list")]
     pub devices: Vec<String>,
-    /// Threads of `OpenVINO` on the CPU; 0 lets it choose.
+    /// Threads on the CPU that the inferences of all models take together; 0 means one per core.
     pub threads: usize,
     /// Directory for model files and compiled models; absent means a directory of the user.
     pub cache_dir: Option<PathBuf>,
@@ -47,6 +47,10 @@ pub struct Config {
     pub json: bool,
     /// Seconds that accepted requests may take to finish once the worker is told to stop.
     pub drain_timeout: f64,
+    /// Seconds after which a silent NPU or GPU counts as lost.
+    pub device_timeout: f64,
+    /// Seconds after which a lost NPU or GPU is tried again; each failure in a row doubles them.
+    pub device_retry: f64,
 }
 
 impl Default for Config {
@@ -70,6 +74,8 @@ impl Default for Config {
             openvino_library: None,
             json: false,
             drain_timeout: 30.0,
+            device_timeout: 10.0,
+            device_retry: 30.0,
         }
     }
 }
@@ -103,7 +109,17 @@ impl Config {
 
     /// How long a drain may take; a nonsensical number counts as zero.
     pub(crate) fn drain_limit(&self) -> Duration {
-        Duration::try_from_secs_f64(self.drain_timeout).unwrap_or(Duration::ZERO)
+        duration(self.drain_timeout)
+    }
+
+    /// How long a device may be silent.
+    pub(crate) fn device_patience(&self) -> Duration {
+        duration(self.device_timeout)
+    }
+
+    /// How long a device that was lost rests.
+    pub(crate) fn device_rest(&self) -> Duration {
+        duration(self.device_retry)
     }
 
     /// The configured cache directory, or the user's, or one below the system's temporary directory.
@@ -119,6 +135,10 @@ impl Config {
             .or_else(|| variable("HOME").map(|path| path.join(".cache/npufleet")))
             .unwrap_or_else(|| std::env::temp_dir().join("npufleet"))
     }
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }
 
 /// Splits `NPU,GPU,CPU`; empty parts are dropped.

@@ -1,6 +1,6 @@
 //! What a subject leads to: an operation or a model, and what is known about requests for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -23,7 +23,9 @@ const BATCH_TIME: Duration = Duration::from_micros(100);
 /// Cheap requests in one batch at most.
 const BATCH_REQUESTS: u64 = 64;
 /// Where work can be done; signal operations are done on the first.
-const DEVICES: [&str; 3] = ["CPU", "GPU", "NPU"];
+pub(crate) const DEVICES: [&str; 3] = [CPU, "GPU", "NPU"];
+/// The processor, which every machine has.
+pub(crate) const CPU: &str = "CPU";
 /// Batch signatures remembered per endpoint.
 const SIGNATURES: usize = 4096;
 
@@ -57,6 +59,19 @@ pub(crate) enum Engine {
     },
 }
 
+impl Engine {
+    /// The version of a model; 0 for an operation.
+    fn version(&self) -> u32 {
+        match self {
+            Self::Operation(_) => 0,
+            Self::Model { version, .. } => *version,
+        }
+    }
+}
+
+/// What does the work by version, which is 0 for an operation; the highest does what names none.
+type Engines = BTreeMap<u32, Arc<Engine>>;
+
 /// What a subject leads to.
 pub(crate) struct Endpoint {
     /// `echo`, or `infer-<model>`.
@@ -76,7 +91,7 @@ pub(crate) struct Endpoint {
 }
 
 struct Known {
-    engine: Arc<Engine>,
+    engines: Engines,
     requests: HeaderCache<Prepared>,
     groups: HashMap<String, u64>,
 }
@@ -115,17 +130,33 @@ impl Endpoint {
             fallback,
             statistics: Statistics::default(),
             row: contract::operation(operation)?,
-            known: Mutex::new(Known::new(Arc::new(engine))),
+            known: Mutex::new(Known::new(BTreeMap::from([(engine.version(), Arc::new(engine))]))),
             other_engine_seen: Mutex::default(),
         })
     }
 
-    /// Serves with another engine from now on; requests already prepared finish with the old one.
-    pub(crate) fn swap(&self, engine: Engine) {
-        let known = Known::new(Arc::new(engine));
-        // The old engine may take long to go; not while requests wait for this lock.
-        let old = std::mem::replace(&mut *self.known.lock(), known);
+    /// Serves a version with this engine from now on; requests already prepared finish with the old one, which is
+    /// returned because it may take long to go.
+    #[must_use]
+    pub(crate) fn put(&self, engine: Engine) -> Option<Arc<Engine>> {
+        self.change(|engines| engines.insert(engine.version(), Arc::new(engine)))
+    }
+
+    /// Serves a version no longer; requests already prepared finish with it.
+    #[must_use]
+    pub(crate) fn take(&self, version: u32) -> Option<Arc<Engine>> {
+        self.change(|engines| engines.remove(&version))
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Engines) -> R) -> R {
+        let mut known = self.known.lock();
+        let mut engines = std::mem::take(&mut known.engines);
+        let result = change(&mut engines);
+        // What was prepared for another version is forgotten.
+        let old = std::mem::replace(&mut *known, Known::new(engines));
+        drop(known);
         drop(old);
+        result
     }
 
     /// The other engine has just answered.
@@ -140,26 +171,28 @@ impl Endpoint {
             .is_some_and(|seen| seen.elapsed() < moment)
     }
 
-    /// The model that is served now; none when this is no model's endpoint.
+    /// The model that serves requests with these parameters; none when this is no model's endpoint.
     ///
     /// # Errors
     /// `unknown_model` when the parameters ask for another version.
     pub(crate) fn network(&self, params: &Map<String, Value>) -> Result<Option<Arc<dyn Network>>> {
-        match &*self.known.lock().engine {
+        match &**choose(&self.known.lock().engines, params)? {
             Engine::Operation(_) => Ok(None),
-            Engine::Model { network, version, .. } => {
-                check_version(params, *version)?;
-                Ok(Some(Arc::clone(network)))
-            }
+            Engine::Model { network, .. } => Ok(Some(Arc::clone(network))),
         }
     }
 
     /// What the service protocol tells about it beyond its subject.
     pub(crate) fn metadata(&self) -> Value {
         let mut metadata = Map::from_iter([("operation".to_owned(), Value::from(self.operation.clone()))]);
-        if let (Some(model), Engine::Model { network, version, .. }) = (&self.model, &*self.known.lock().engine) {
+        let engines = &self.known.lock().engines;
+        if let (Some(model), Some(engine)) = (&self.model, engines.values().next_back())
+            && let Engine::Model { network, version, .. } = &**engine
+        {
+            let versions: Vec<_> = engines.keys().map(u32::to_string).collect();
             metadata.insert("model".to_owned(), Value::from(model.clone()));
             metadata.insert("version".to_owned(), Value::from(version.to_string()));
+            metadata.insert("versions".to_owned(), Value::from(versions.join(",")));
             metadata.insert("device".to_owned(), Value::from(network.device()));
         }
         Value::Object(metadata)
@@ -172,12 +205,12 @@ impl Endpoint {
     pub(crate) fn prepare(&self, payload: &Bytes) -> Result<Arc<Prepared>> {
         let header = frame::header(payload)?;
         let Known {
-            engine,
+            engines,
             requests,
             groups,
         } = &mut *self.known.lock();
         let prepared = requests.get_or_make(header, || {
-            Prepared::new(self.row, engine, Layout::parse(header)?, groups)
+            Prepared::new(self.row, engines, Layout::parse(header)?, groups)
         })?;
         if payload.len() != prepared.layout.total {
             // The wire crate words the error.
@@ -188,9 +221,9 @@ impl Endpoint {
 }
 
 impl Known {
-    fn new(engine: Arc<Engine>) -> Self {
+    fn new(engines: Engines) -> Self {
         Self {
-            engine,
+            engines,
             requests: HeaderCache::default(),
             groups: HashMap::new(),
         }
@@ -198,26 +231,19 @@ impl Known {
 }
 
 impl Prepared {
-    fn new(
-        row: &OperationRow,
-        engine: &Arc<Engine>,
-        layout: Layout,
-        groups: &mut HashMap<String, u64>,
-    ) -> Result<Self> {
+    fn new(row: &OperationRow, engines: &Engines, layout: Layout, groups: &mut HashMap<String, u64>) -> Result<Self> {
         let params = row.check_params(&layout.params)?;
         row.check_inputs(&layout)?;
+        let engine = choose(engines, &params)?;
         let rows = match &**engine {
             Engine::Operation(operation) => operation.rows(&layout),
-            Engine::Model { network, version, .. } => {
-                check_version(&params, *version)?;
-                network.check(&layout)?
-            }
+            Engine::Model { network, .. } => network.check(&layout)?,
         };
         if groups.len() >= SIGNATURES {
             groups.clear();
         }
         let group = *groups
-            .entry(signature(&layout, &params))
+            .entry(signature(&layout, &params, engine.version()))
             .or_insert_with(|| NEXT_GROUP.fetch_add(1, Relaxed));
         Ok(Self {
             engine: Arc::clone(engine),
@@ -276,22 +302,30 @@ impl Prepared {
     }
 }
 
-fn check_version(params: &Map<String, Value>, served: u32) -> Result<()> {
-    match params.get("version").and_then(Value::as_u64) {
-        Some(version) if version != u64::from(served) => Err(Error::new(
+/// The engine for these parameters.
+fn choose<'a>(engines: &'a Engines, params: &Map<String, Value>) -> Result<&'a Arc<Engine>> {
+    let wanted = params.get("version").and_then(Value::as_u64);
+    let found = match wanted {
+        // An operation has no versions; its parameter of that name would be its own.
+        Some(version) if !engines.contains_key(&0) => u32::try_from(version).ok().and_then(|it| engines.get(&it)),
+        _ => engines.values().next_back(),
+    };
+    found.ok_or_else(|| {
+        let served: Vec<_> = engines.keys().map(u32::to_string).collect();
+        let version = wanted.map_or_else(String::new, |version| format!(" {version}"));
+        Error::new(
             ErrorKind::UnknownModel,
-            format!("version {version} is not served; served: {served}"),
-        )),
-        _ => Ok(()),
-    }
+            format!("version{version} is not served; served: {}", served.join(", ")),
+        )
+    })
 }
 
 /// What requests must have in common to share a batch: parameters, tensor names, types and trailing shapes.
-fn signature(layout: &Layout, params: &Map<String, Value>) -> String {
+fn signature(layout: &Layout, params: &Map<String, Value>, version: u32) -> String {
     let mut params = params.clone();
-    // The engine decides the version, and whoever names it must get it anyway.
+    // Whoever names the version shares batches with those who get it anyway.
     params.remove("version");
-    let mut text = Value::Object(params).to_string();
+    let mut text = format!("{version}|{}", Value::Object(params));
     let mut tensors: Vec<_> = layout.tensors.iter().collect();
     tensors.sort_by(|one, other| one.name.cmp(&other.name));
     for info in tensors {

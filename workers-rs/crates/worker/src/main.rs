@@ -54,7 +54,7 @@ struct Options {
     /// Devices for models, in order of preference.
     #[arg(long, value_delimiter = ',', default_value = "NPU,GPU,CPU")]
     devices: Vec<String>,
-    /// Threads per inference on the CPU; 0 lets `OpenVINO` choose.
+    /// CPU threads of all models together; 0 means one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Directory for model files and compiled models.
@@ -69,6 +69,12 @@ struct Options {
     /// Seconds that accepted requests may take to finish when the worker is told to stop.
     #[arg(long, default_value_t = 30.0)]
     drain_timeout: f64,
+    /// Seconds until a silent NPU or GPU is lost.
+    #[arg(long, default_value_t = 10.0)]
+    device_timeout: f64,
+    /// Seconds until a lost NPU or GPU is tried again.
+    #[arg(long, default_value_t = 30.0)]
+    device_retry: f64,
 }
 
 impl From<Options> for Config {
@@ -92,6 +98,8 @@ impl From<Options> for Config {
             openvino_library: options.openvino_library,
             json: options.json,
             drain_timeout: options.drain_timeout,
+            device_timeout: options.device_timeout,
+            device_retry: options.device_retry,
         }
     }
 }

@@ -28,6 +28,7 @@ struct Rare {
     last_error: String,
     handed_over: BTreeMap<String, u64>,
     fallback: BTreeMap<String, u64>,
+    device_failures: BTreeMap<&'static str, u64>,
 }
 
 impl Statistics {
@@ -68,6 +69,11 @@ impl Statistics {
         *self.rare.lock().fallback.entry(word.to_owned()).or_default() += 1;
     }
 
+    /// The device of the endpoint's model failed while it served.
+    pub(crate) fn device_failed(&self, device: &'static str) {
+        *self.rare.lock().device_failures.entry(device).or_default() += 1;
+    }
+
     /// A batch was executed.
     pub(crate) fn executed(&self, time: Duration) {
         self.batches.fetch_add(1, Relaxed);
@@ -94,6 +100,7 @@ impl Statistics {
                 "deadline_exceeded": count(&self.deadline_exceeded),
                 "handed_over": rare.handed_over,
                 "fallback": rare.fallback,
+                "device_failures": rare.device_failures,
             },
         })
     }

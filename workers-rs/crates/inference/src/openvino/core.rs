@@ -12,6 +12,8 @@ use openvino_sys::{
 };
 use parking_lot::Mutex;
 
+#[cfg(feature = "double")]
+use super::double;
 use super::failure::{c_text, check, take_text};
 use super::{Compiled, Failure, Graph};
 
@@ -82,11 +84,20 @@ impl Core {
         };
         // SAFETY: filled by OpenVINO above, not used again.
         unsafe { ov_available_devices_free(&raw mut list) };
+        #[cfg(feature = "double")]
+        let names = names
+            .into_iter()
+            .chain(double::is(double::NAME).then(|| double::NAME.to_owned()))
+            .collect();
         Ok(names)
     }
 
     /// A property of a device, as text.
     pub(crate) fn property(&self, device: &str, key: &str) -> Result<String, Failure> {
+        #[cfg(feature = "double")]
+        if double::is(device) {
+            return Ok(double::FULL_NAME.to_owned());
+        }
         let (device, key) = (c_text(device)?, c_text(key)?);
         let mut value = ptr::null_mut();
         // SAFETY: the texts are NUL-terminated and outlive the call; `value` is valid for one write.
@@ -115,6 +126,13 @@ impl Core {
         device: &str,
         properties: &[(&str, String)],
     ) -> Result<Compiled, Failure> {
+        #[cfg(feature = "double")]
+        let device = if double::is(device) {
+            double::compile(graph)?;
+            double::SUBSTITUTE
+        } else {
+            device
+        };
         let device = c_text(device)?;
         let texts = properties
             .iter()

@@ -1,6 +1,7 @@
 //! A failed call: OpenVINO's text in one line, and the error kind it becomes.
 
 use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
 
 use npufleet_wire::{Error, ErrorKind};
 use openvino_sys::{ov_free, ov_get_last_err_msg, ov_status_e};
@@ -8,8 +9,12 @@ use openvino_sys::{ov_free, ov_get_last_err_msg, ov_status_e};
 /// Longer texts are cut: they are answers to callers, not logs.
 const MAX_TEXT: usize = 600;
 
+/// Our own words for a device that does not answer.
+const HANGS: &str = "the device does not answer";
+
 /// Words by which the plugins say that the device itself is gone; the C statuses have none for it.
-const LOST: [&str; 5] = [
+const LOST: [&str; 6] = [
+    HANGS,
     "DEVICE_LOST",
     "CL_DEVICE_NOT_AVAILABLE",
     "device lost",
@@ -26,6 +31,11 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
+    }
+
+    /// A device did not answer for so long.
+    pub(crate) fn hangs(patience: Duration) -> Self {
+        Self::new(format!("{HANGS}; waited {} ms", patience.as_millis()))
     }
 
     /// The error of a model that does not load.

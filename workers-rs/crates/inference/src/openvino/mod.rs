@@ -6,10 +6,13 @@
 //! - `graph`: a model as read, before it is compiled.
 //! - `compiled`: a model on a device.
 //! - `request`: one inference at a time, with the tensors that it owns.
+//! - `double`: a device for tests, not built otherwise;
 //! - `tensor`: memory that belongs to a request; `profile`: what ran in it.
 
 mod compiled;
 mod core;
+#[cfg(feature = "double")]
+mod double;
 mod failure;
 mod graph;
 mod library;

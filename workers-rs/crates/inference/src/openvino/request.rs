@@ -1,11 +1,14 @@
 //! One inference at a time, with the tensors that belong to it.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::ptr;
+use std::time::Duration;
 
 use openvino_sys::{
     ov_infer_request_free, ov_infer_request_get_input_tensor_by_index, ov_infer_request_get_output_tensor_by_index,
     ov_infer_request_infer, ov_infer_request_start_async, ov_infer_request_t, ov_infer_request_wait,
+    ov_infer_request_wait_for, ov_status_e,
 };
 
 use super::failure::check;
@@ -20,17 +23,34 @@ pub(crate) enum Call {
     Direct,
     /// Handed to a thread of OpenVINO's and awaited.
     Queued,
+    /// As `Queued`, for a device that may never answer: after so long it counts as lost.
+    Watched(Duration),
 }
 
 /// An infer request. Its own tensors are written in place, which is the way without further copies on every device.
 pub(crate) struct Request {
+    /// Left alone at the end where the device may still be writing.
+    parts: ManuallyDrop<Parts>,
+    output_count: usize,
+    call: Call,
+    hangs: bool,
+}
+
+struct Parts {
     /// Dropped before the request and the model behind it.
     inputs: Vec<Tensor>,
     /// Filled by the first inference: before it, the shapes of a flexible model's outputs are open.
     outputs: Vec<Tensor>,
-    output_count: usize,
-    call: Call,
     handle: Handle,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.hangs {
+            // SAFETY: dropped here only, once.
+            unsafe { ManuallyDrop::drop(&mut self.parts) };
+        }
+    }
 }
 
 struct Handle {
@@ -66,32 +86,36 @@ impl Request {
                 Tensor::new(tensor)
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self {
+        let parts = Parts {
             inputs,
             outputs: Vec::with_capacity(outputs),
+            handle,
+        };
+        Ok(Self {
+            parts: ManuallyDrop::new(parts),
             output_count: outputs,
             call,
-            handle,
+            hangs: false,
         })
     }
 
     /// An input's tensor, to be filled.
     pub(crate) fn input(&mut self, index: usize) -> &mut Tensor {
-        &mut self.inputs[index]
+        &mut self.parts.inputs[index]
     }
 
     /// An output's tensor as the last inference left it; there is none before the first.
     pub(crate) fn output(&self, index: usize) -> &Tensor {
-        &self.outputs[index]
+        &self.parts.outputs[index]
     }
 
     /// Runs the model and waits for the end. Outputs keep their shapes.
     pub(crate) fn infer(&mut self) -> Result<(), Failure> {
         self.run()?;
-        if self.outputs.len() < self.output_count {
+        if self.parts.outputs.len() < self.output_count {
             return self.fetch_outputs();
         }
-        for tensor in &mut self.outputs {
+        for tensor in &mut self.parts.outputs {
             tensor.refresh()?;
         }
         Ok(())
@@ -105,11 +129,11 @@ impl Request {
 
     /// Node types of the last inference, where the model was compiled with `PERF_COUNT`.
     pub(crate) fn node_types(&mut self) -> Result<BTreeSet<String>, Failure> {
-        node_types(self.handle.request)
+        node_types(self.parts.handle.request)
     }
 
     fn run(&mut self) -> Result<(), Failure> {
-        let request = self.handle.request;
+        let request = self.parts.handle.request;
         match self.call {
             // SAFETY: the request is valid, and `&mut self` keeps every other use away while it runs.
             Call::Direct => check(unsafe { ov_infer_request_infer(request) }),
@@ -119,13 +143,31 @@ impl Request {
                 // SAFETY: as above.
                 check(unsafe { ov_infer_request_wait(request) })
             }
+            Call::Watched(patience) => {
+                if self.hangs {
+                    return Err(Failure::hangs(patience));
+                }
+                #[cfg(feature = "double")]
+                super::double::work(patience)?;
+                // SAFETY: as above; a request that does not end is never used or freed again.
+                check(unsafe { ov_infer_request_start_async(request) })?;
+                let milliseconds = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+                // SAFETY: as above.
+                let status = unsafe { ov_infer_request_wait_for(request, milliseconds) };
+                if status == ov_status_e::RESULT_NOT_READY {
+                    self.hangs = true;
+                    return Err(Failure::hangs(patience));
+                }
+                check(status)
+            }
         }
     }
 
     fn fetch_outputs(&mut self) -> Result<(), Failure> {
-        self.outputs.clear();
+        let parts = &mut *self.parts;
+        parts.outputs.clear();
         for index in 0..self.output_count {
-            self.outputs.push(self.handle.output(index)?);
+            parts.outputs.push(parts.handle.output(index)?);
         }
         Ok(())
     }

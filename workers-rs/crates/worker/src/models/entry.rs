@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 const MAX_BATCH: usize = 1 << 20;
 const MAX_FILE_NAME: usize = 128;
+const MAX_INSTANCES: usize = 64;
 
 /// One version of a model.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -21,7 +22,19 @@ pub(crate) struct Entry {
     #[serde(default)]
     pub(crate) max_queue_delay_us: u64,
     #[serde(default)]
+    pub(crate) instances: Option<usize>,
+    #[serde(default)]
+    pub(crate) performance_hint: Option<Hint>,
+    #[serde(default)]
     pub(crate) added: String,
+}
+
+/// What a model is tuned for.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Hint {
+    Latency,
+    Throughput,
 }
 
 /// How a model is written.
@@ -90,6 +103,11 @@ impl Entry {
         if !(1..=MAX_BATCH).contains(&self.max_batch) {
             return Some(format!("max_batch is {}; allowed: 1 to {MAX_BATCH}", self.max_batch));
         }
+        if let Some(instances) = self.instances
+            && !(1..=MAX_INSTANCES).contains(&instances)
+        {
+            return Some(format!("instances is {instances}; allowed: 1 to {MAX_INSTANCES}"));
+        }
         self.files.iter().find_map(StoredFile::problem)
     }
 }
@@ -121,7 +139,8 @@ mod tests {
 
     fn entry() -> Value {
         let file = json!({"name": "model.onnx", "object": "m/1/model.onnx", "size": 3, "sha256": "0".repeat(64)});
-        json!({"name": "m", "version": 1, "format": "onnx", "files": [file], "max_batch": 8})
+        json!({"name": "m", "version": 1, "format": "onnx", "files": [file], "max_batch": 8,
+            "instances": null, "performance_hint": null})
     }
 
     fn with(path: &str, value: Value) -> Result<Entry, String> {
@@ -152,6 +171,8 @@ mod tests {
             ("/files/0/sha256", json!("x")),
             ("/files/0/size", json!(-1)),
             ("/max_batch", json!(0)),
+            ("/instances", json!(0)),
+            ("/performance_hint", json!("power")),
         ];
         for (path, value) in bad {
             assert!(with(path, value.clone()).is_err(), "{path} {value}");

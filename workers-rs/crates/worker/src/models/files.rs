@@ -53,7 +53,7 @@ impl Files {
 }
 
 /// Names a version by the content of all its files, so that a version registered anew is never mistaken for the old.
-fn digest(entry: &Entry) -> String {
+pub(crate) fn digest(entry: &Entry) -> String {
     let mut hash = Sha256::new();
     for file in &entry.files {
         hash.update(&file.sha256);

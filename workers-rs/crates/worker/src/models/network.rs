@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use npufleet_inference::{Device, Model, ModelOptions, Port, Runtime};
-use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result};
+use npufleet_inference::{Budget, Device, Hint, ModelOptions, Port, Runtime};
+use npufleet_wire::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::entry::Entry;
+use super::carrier::{Carrier, Failure};
+use super::entry::{self, Entry};
 use crate::Config;
 use crate::endpoint::{Engine, Network};
 
@@ -19,26 +20,36 @@ const DEVICES: [&str; 3] = ["NPU", "GPU", "CPU"];
 pub(crate) struct Loader {
     library: Option<PathBuf>,
     options: ModelOptions,
+    failures: UnboundedSender<Failure>,
 }
 
 /// A model that is ready to be served.
 pub(crate) struct Loaded {
     pub(crate) engine: Engine,
+    pub(crate) carrier: Arc<Carrier>,
     /// What its status tells: device, inputs, outputs.
     pub(crate) details: Value,
 }
 
 impl Loader {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// `failures` hears when a device fails later.
+    pub(crate) fn new(config: &Config, failures: UnboundedSender<Failure>) -> Self {
         let mut options = ModelOptions::new("");
         options.devices.clone_from(&config.devices);
         options.cache_dir = Some(config.cache_directory().join("compiled"));
-        options.threads = config.threads;
         options.parallel = config.executor_count();
+        options.budget = Budget::new(config.threads);
+        options.patience = config.device_patience();
         Self {
             library: config.openvino_library.clone(),
             options,
+            failures,
         }
+    }
+
+    /// The devices of a model in order of preference.
+    pub(crate) fn devices_for<'a>(&'a self, entry: &'a Entry) -> &'a [String] {
+        entry.devices.as_ref().unwrap_or(&self.options.devices)
     }
 
     /// The devices of this machine; loads the library.
@@ -50,23 +61,29 @@ impl Loader {
         devices.unwrap_or_else(|error| without_library(&error.message))
     }
 
-    /// Compiles and warms up a model.
+    /// Compiles and warms up a model for the first of `devices` that takes it.
     ///
     /// # Errors
     /// `unavailable` without the library or a device, `internal` when the model cannot be compiled.
-    pub(crate) async fn load(&self, entry: &Entry, path: PathBuf) -> Result<Loaded> {
+    pub(crate) async fn load(&self, entry: &Entry, path: PathBuf, devices: Vec<String>) -> Result<Loaded> {
         let library = self.library.clone();
         let mut options = self.options.clone();
         options.path = path;
+        options.digest = Some(super::files::digest(entry));
         options.max_batch = entry.max_batch;
         options.precision.clone_from(&entry.precision);
-        if let Some(devices) = &entry.devices {
-            options.devices.clone_from(devices);
-        }
+        options.instances = entry.instances;
+        options.hint = entry.performance_hint.map(|hint| match hint {
+            entry::Hint::Latency => Hint::Latency,
+            entry::Hint::Throughput => Hint::Throughput,
+        });
+        options.devices = devices;
         let compiled = tokio::task::spawn_blocking(move || Runtime::load(library.as_deref())?.compile(&options)).await;
         let model = compiled.unwrap_or_else(|error| Err(defect(&error)))?;
+        let carrier = Carrier::new(model, self.failures.clone());
+        let model = carrier.model();
         let details = json!({
-            "device": kind_of(model.device()),
+            "device": carrier.own_device(),
             "inputs": ports(model.inputs()),
             "outputs": ports(model.outputs()),
             "max_batch": model.max_batch(),
@@ -74,36 +91,16 @@ impl Loader {
         });
         let delay = Duration::from_micros(entry.max_queue_delay_us);
         let engine = Engine::Model {
-            network: Arc::new(model),
+            network: Arc::clone(&carrier) as Arc<dyn Network>,
             version: entry.version,
             delay,
         };
-        Ok(Loaded { engine, details })
+        Ok(Loaded {
+            engine,
+            carrier,
+            details,
+        })
     }
-}
-
-impl Network for Model {
-    fn device(&self) -> &str {
-        kind_of(Model::device(self))
-    }
-
-    fn max_rows(&self) -> usize {
-        // Requests that must not be mixed go one by one, each with as many rows as it has.
-        if self.joins() { self.max_batch() } else { 1 }
-    }
-
-    fn check(&self, layout: &Layout) -> Result<usize> {
-        Model::check(self, layout)
-    }
-
-    fn infer(&self, members: &[Frame]) -> Vec<Result<Bytes>> {
-        Model::infer(self, members)
-    }
-}
-
-/// `GPU.0` is a `GPU`.
-fn kind_of(device: &str) -> &str {
-    device.split_once('.').map_or(device, |(kind, _)| kind)
 }
 
 fn ports(ports: &[Port]) -> Value {
