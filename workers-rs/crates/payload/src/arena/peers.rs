@@ -1,0 +1,132 @@
+//! Other processes' arenas.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use npufleet_wire::{Claim, Error, ErrorKind, Result};
+use parking_lot::RwLock;
+
+use super::folder::Folder;
+use super::layout::{DATA, Entry, SLOTS, check};
+use super::map::{Access, Map};
+use super::view::View;
+use super::words::{GENERATIONS, Word as _, take};
+
+/// Arenas kept open; beyond, those of processes that are no more are closed, or all.
+const KEPT: usize = 128;
+
+/// Other processes' arenas, opened when a claim names one.
+pub struct Peers {
+    folder: Option<Folder>,
+    known: RwLock<HashMap<[u8; 16], Arc<Peer>>>,
+}
+
+/// An arena of another process.
+pub(crate) struct Peer {
+    file: File,
+    /// As much of the file as is known to be there, in bytes.
+    length: AtomicU64,
+    pub(crate) words: Map,
+    pub(crate) data: Map,
+}
+
+impl Peers {
+    /// The arenas in a folder; without one, none can be opened.
+    pub fn new(folder: Option<Folder>) -> Self {
+        Self {
+            folder,
+            known: RwLock::default(),
+        }
+    }
+
+    /// Whether an arena is here, so that its owner sees the same memory as this process.
+    pub fn can_open(&self, arena: [u8; 16]) -> bool {
+        self.peer(arena).is_some()
+    }
+
+    /// Reads a request's frame, which its owner takes back when the call is over; none when the arena is not here.
+    ///
+    /// # Errors
+    /// `invalid_frame` for what no owner claims, `payload_lost` when the frame is there no more.
+    pub fn look(&self, claim: &Claim) -> Result<Option<View>> {
+        self.view(claim, false)
+    }
+
+    /// Takes a reply's frame, which its owner uses again only after it was dropped; none when the arena is not here.
+    ///
+    /// # Errors
+    /// As [`Peers::look`].
+    pub fn take(&self, claim: &Claim) -> Result<Option<View>> {
+        self.view(claim, true)
+    }
+
+    fn view(&self, claim: &Claim, is_lent: bool) -> Result<Option<View>> {
+        if claim.slot >= SLOTS {
+            let message = format!("claim has slot {}; allowed: below {SLOTS}", claim.slot);
+            return Err(Error::new(ErrorKind::InvalidFrame, message));
+        }
+        let Some(peer) = self.peer(claim.arena) else {
+            return Ok(None);
+        };
+        let entry = Entry::of(claim.slot);
+        let offset = peer.words.word(entry.offset()).get();
+        check(offset, peer.words.word(entry.capacity()).get(), claim.length)?;
+        let lost = |why: &str| Error::new(ErrorKind::PayloadLost, format!("{claim} {why}"));
+        if !peer.has(offset.saturating_add(claim.length)) {
+            return Err(lost("is cut off"));
+        }
+        let generation = peer.words.word(entry.generation());
+        let is_there = claim.generation < GENERATIONS
+            && if is_lent {
+                take(generation, peer.words.word(entry.receiver()), claim.generation)
+            } else {
+                generation.get() == claim.generation
+            };
+        if !is_there {
+            return Err(lost("is not there any more"));
+        }
+        Ok(Some(View::new(peer, *claim, offset, is_lent)))
+    }
+
+    fn peer(&self, arena: [u8; 16]) -> Option<Arc<Peer>> {
+        let known = self.known.read().get(&arena).cloned();
+        if let Some(peer) = known.filter(|peer| !peer.is_broken()) {
+            return Some(peer);
+        }
+        let folder = self.folder.as_ref()?;
+        let (file, limit) = folder.open(arena)?;
+        let peer = Arc::new(Peer {
+            words: Map::of_another(&file, DATA, Access::Write).ok()?,
+            data: Map::of_another(&file, limit, Access::Read).ok()?,
+            length: AtomicU64::new(0),
+            file,
+        });
+        let mut known = self.known.write();
+        if known.len() >= KEPT {
+            known.retain(|id, _| !folder.is_dead(*id));
+            if known.len() >= KEPT {
+                known.clear();
+            }
+        }
+        known.insert(arena, Arc::clone(&peer));
+        Some(peer)
+    }
+}
+
+impl Peer {
+    /// Whether the file reaches so far.
+    fn has(&self, end: u64) -> bool {
+        if self.length.load(Ordering::Relaxed) >= end {
+            return true;
+        }
+        let length = self.file.metadata().map_or(0, |found| found.len());
+        self.length.store(length, Ordering::Relaxed);
+        length >= end
+    }
+
+    fn is_broken(&self) -> bool {
+        self.words.is_broken() || self.data.is_broken()
+    }
+}
