@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import arena_source
 import channel_source
 import frames_source
 import names_source
@@ -39,6 +40,7 @@ def artifacts() -> dict[Path, str]:
         "frames.json": {"valid": frames_source.valid(), "invalid": frames_source.invalid()},
         "subjects.json": names_source.subjects(),
         "claims.json": names_source.claims(),
+        "arena.json": arena_source.arena(),
         "channel.json": channel_source.channel(),
         **{f"{NUMBERS}/{name}.json": {"cases": cases} for name, cases in numbers_source.operations().items()},
     }

@@ -15,6 +15,8 @@ pub const DEADLINE: &str = "Npu-Deadline";
 pub const CLAIM: &str = "Npu-Claim";
 /// Where the claim's owner can be asked for the frame, by whoever cannot open its arena.
 pub const CHANNEL: &str = "Npu-Channel";
+/// The id of the caller's arena: a worker that can open it may answer by claim.
+pub const ACCEPT: &str = "Npu-Accept";
 /// The id by which the broker drops duplicates of a job.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Which engine answered: `rust` or `python`.
@@ -61,12 +63,13 @@ pub const PAYLOAD: &str = "Npu-Payload";
 pub const RETRY_OF: &str = "Npu-Retry-Of";
 
 /// The contract's key and the name of every header.
-pub const ALL: [(&str, &str); 27] = [
+pub const ALL: [(&str, &str); 28] = [
     ("traceparent", TRACEPARENT),
     ("tracestate", TRACESTATE),
     ("deadline", DEADLINE),
     ("claim", CLAIM),
     ("channel", CHANNEL),
+    ("accept", ACCEPT),
     ("message_id", MESSAGE_ID),
     ("engine", ENGINE),
     ("device", DEVICE),

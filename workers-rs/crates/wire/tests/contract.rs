@@ -31,7 +31,9 @@ fn sections() {
         "limits",
         "jobs",
         "claim",
-        "channel", // compared by the crate payload
+        "payload", // this one and the next two are compared by the crate payload
+        "arena",
+        "channel",
         "errors",
         "dtypes",
         "operations",
