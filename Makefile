@@ -35,8 +35,8 @@ test-pure: setup
 test-slow: setup ## the tests that take long or build tools first (Jaeger, the nats CLI)
 	@$(BIN)/python -m pytest -m slow --timeout 3600
 
-chaos: setup ## the long fault campaign: 300 faults; CHAOS_SEED=n draws others
-	@NPUFLEET_CHAOS_FAULTS=$${CHAOS_FAULTS:-300} NPUFLEET_CHAOS_SEED=$${CHAOS_SEED:-$$RANDOM} $(BIN)/python -m pytest -s tests/chaos
+chaos: setup ## the long fault campaign: 300 faults; CHAOS_SEED=n draws others, CHAOS_ENGINE=rust|both other workers
+	@NPUFLEET_CHAOS_FAULTS=$${CHAOS_FAULTS:-300} NPUFLEET_CHAOS_SEED=$${CHAOS_SEED:-$$RANDOM} NPUFLEET_CHAOS_ENGINE=$${CHAOS_ENGINE:-python} $(BIN)/python -m pytest -s -m 'slow or not slow' tests/chaos
 
 check: setup lint-python lint-rust deny ## every lint and type check
 

@@ -158,9 +158,9 @@ class BlockingJobs:
         """Return what each lane holds, the most urgent first."""
         return self._runner.run(self._runner.fleet.jobs.queues())
 
-    def create_streams(self) -> None:
+    def create_streams(self, *, replicas: int = 1) -> None:
         """Create the streams and consumers that are missing; see `Jobs.create_streams`."""
-        self._runner.run(self._runner.fleet.jobs.create_streams())
+        self._runner.run(self._runner.fleet.jobs.create_streams(replicas=replicas))
 
 
 class BlockingDeadLetters:

@@ -1,41 +1,46 @@
 """A fault campaign in Jepsen's shape: a ledger of what was accepted, faults from a seed, healing, and a checker.
 
-A job is *lost* when it was accepted and has neither result nor dead letter at the end, *duplicated* when its result
-is not the one that was seen first, *stuck* when it is still in the stream after everything has been healed, and
-*recovered* when its submission had an unknown outcome and it was done all the same.
+A job is *lost* when it was accepted and has no result at the end, *duplicated* when its result is not the one that was
+seen first, *stuck* when it is still in a stream after everything has been healed, and *recovered* when its submission
+had an unknown outcome and it was done all the same. Every fifth submission is a chain of two jobs, to which the same
+applies. Everybody speaks to the broker through a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from npufleet import FleetError, UnknownOutcomeError
+from npufleet import AsyncFleet, FleetError, Step, UnknownOutcomeError
+from npufleet.transport.connection import give_up
 from npufleet.transport.jetstream import last
 from npufleet.wire import frame
 from npufleet.wire.job import result_subject
 from npufleet.worker.jobs.failpoint import PLACES, VARIABLE
-from tests.support.jobs_stand import ACK_WAIT, connected, jobs_broker, messages, state
+from tests.support.jobs_stand import ACK_WAIT, jobs_broker, messages, state
+from tests.support.proxy import Proxy
 from tests.support.worker_stand import PATIENCE, WorkerProcess, client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from npufleet import AsyncFleet, Job
+    from npufleet import Job
     from npufleet.transport.connection import Client
     from tests.support.worker_stand import Broker
 
 HEALING_S = 60.0
 PAUSE_S = 0.02
+CHAIN_EVERY = 5
 RETRIES = 100
 """Kills cost attempts, and none of these jobs is to fail."""
 
@@ -62,6 +67,7 @@ class Verdict:
     recovered: int = 0
     refused: int = 0
     deaths: int = 0
+    healed: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -69,18 +75,23 @@ class Verdict:
 
 
 class Workers:
-    """So many Python workers, started again when they are gone; `script` makes other workers out of them."""
+    """So many workers, started again when they are gone; `engines` are taken in turn, `start` makes one."""
 
-    def __init__(self, broker: Broker, count: int, draw: random.Random, start: Callable[..., WorkerProcess]) -> None:
-        self._broker = broker
+    def __init__(
+        self, url: str, count: int, draw: random.Random, engines: tuple[str, ...], start: Callable[..., WorkerProcess]
+    ) -> None:
+        self._url = url
         self._draw = draw
         self._start = start
-        self._stopped = False
+        self._engines = itertools.cycle(engines)
+        # All of them in turn, so that a short run meets each.
+        self._places = itertools.cycle(draw.sample(PLACES, len(PLACES)))
         self.processes: list[WorkerProcess] = [self._fresh() for _ in range(count)]
         self.deaths = 0
 
     def _fresh(self, fail_point: str = "") -> WorkerProcess:
-        return self._start(self._broker.url, "--executors", "2", **({VARIABLE: fail_point} if fail_point else {}))
+        environment = {VARIABLE: fail_point} if fail_point else {}
+        return self._start(self._url, "--executors", "2", engine=next(self._engines), **environment)
 
     def alive(self) -> list[WorkerProcess]:
         return [process for process in self.processes if process.process.poll() is None]
@@ -90,7 +101,7 @@ class Workers:
             if process.process.poll() is not None:
                 with process:
                     pass
-                place = f"{self._draw.choice(PLACES)}:{self._draw.randint(1, 12)}" if fail else ""
+                place = f"{next(self._places)}:{self._draw.randint(1, 12)}" if fail else ""
                 self.processes[index] = self._fresh(place)
                 self.deaths += 1
 
@@ -109,9 +120,20 @@ class Workers:
 
 
 class Campaign:
-    """One run: `faults` faults of a seed."""
+    """One run: `faults` faults of a seed against workers of one engine, or of several."""
 
-    def __init__(self, seed: int, faults: int, kinds: tuple[str, ...], workers: int = 2) -> None:
+    def __init__(
+        self,
+        seed: int,
+        faults: int,
+        kinds: tuple[str, ...],
+        *,
+        workers: int = 2,
+        engines: tuple[str, ...] = ("python",),
+        chains: bool = True,
+    ) -> None:
+        self.chains = chains
+        self.engines = engines
         self.draw = random.Random(seed)
         self.faults = faults
         self.kinds = kinds
@@ -129,23 +151,30 @@ class Campaign:
             await asyncio.to_thread(stand.__exit__, None, None, None)
 
     async def _on(self, running: Broker, start: Callable[..., WorkerProcess]) -> Verdict:
-        with Workers(running, self.count, self.draw, start) as workers:
+        with (
+            Proxy(running.port) as proxy,
+            Workers(proxy.url, self.count, self.draw, self.engines, start) as workers,
+        ):
             for process in workers.processes:
                 await asyncio.to_thread(process.wait, "jobs", PATIENCE, state="taking")
-            async with connected(running) as fleet, client(running.url, max_reconnect_attempts=-1) as plain:
+            async with (
+                AsyncFleet.connect(proxy.url, transport="pure") as fleet,
+                client(running.url, max_reconnect_attempts=-1) as plain,
+            ):
                 publishing = asyncio.create_task(self._publish(fleet))
                 watching = asyncio.create_task(self._watch(fleet))
                 try:
                     for _ in range(self.faults):
-                        await self._fault(running, workers, plain)
+                        await self._fault(running, workers, plain, proxy)
                 finally:
-                    publishing.cancel()
-                    await asyncio.wait({publishing})
+                    await give_up(publishing)
+                proxy.heal()
+                started = time.monotonic()
                 stuck = await self._heal(running, workers, plain)
-                watching.cancel()
-                await asyncio.wait({watching})
+                healed = time.monotonic() - started
+                await give_up(watching)
                 verdict = await self._check(fleet, plain, stuck)
-                verdict.deaths = workers.deaths
+                verdict.deaths, verdict.healed = workers.deaths, round(healed, 1)
                 return verdict
 
     async def _publish(self, fleet: AsyncFleet) -> None:
@@ -153,11 +182,12 @@ class Campaign:
         while True:
             tag += 1
             x, delay = {"tag": np.array(tag)}, self.draw.uniform(0.0, 0.05)
+            how: dict[str, Any] = {"retries": RETRIES, "idempotency_key": f"tag-{tag}", "timeout": 1.0}
             try:
-                key = f"tag-{tag}"
-                self.ledger.accepted[tag] = await fleet.submit(
-                    "echo", x, {"delay": delay}, retries=RETRIES, idempotency_key=key, timeout=1.0
-                )
+                if self.chains and tag % CHAIN_EVERY == 0:
+                    self.ledger.accepted[tag] = await fleet.chain(Step("echo", x, delay=delay), Step("echo"), **how)
+                else:
+                    self.ledger.accepted[tag] = await fleet.submit("echo", x, {"delay": delay}, **how)
             except UnknownOutcomeError as error:
                 self.ledger.unknown[tag] = str(error.job_id)
             except FleetError:
@@ -175,13 +205,22 @@ class Campaign:
                             self.ledger.seen[tag] = found.sequence
             await asyncio.sleep(0.1)
 
-    async def _fault(self, broker: Broker, workers: Workers, plain: Client) -> None:
+    async def _fault(self, broker: Broker, workers: Workers, plain: Client, proxy: Proxy) -> None:
         kind = self.draw.choice(self.kinds)
         self.done.append(kind)
         alive = workers.alive()
         victim = self.draw.choice(alive) if alive else None
         if kind == "kill worker" and victim is not None:
             victim.process.kill()
+        elif kind == "restart worker" and victim is not None:
+            victim.process.terminate()
+            await asyncio.to_thread(victim.process.wait, PATIENCE)
+        elif kind == "cut":
+            proxy.cut(self.draw)
+        elif kind == "half-open":
+            proxy.silence(self.draw)
+            await asyncio.sleep(ACK_WAIT * 1.5)
+            proxy.heal(cut=self.draw.random() < 0.5)
         elif kind == "zombie" and victim is not None:
             os.kill(victim.process.pid, signal.SIGSTOP)
             await asyncio.sleep(ACK_WAIT * 1.5)
@@ -201,9 +240,9 @@ class Campaign:
 
     async def _repeat(self, plain: Client) -> None:
         """Put a job into the stream once more, as a lost acknowledgement would after the window for duplicates."""
-        if not self.ledger.accepted:
+        if len(self.ledger.accepted) < CHAIN_EVERY:
             return
-        tag = self.draw.choice(list(self.ledger.accepted))
+        tag = self.draw.choice([tag for tag in self.ledger.accepted if tag % CHAIN_EVERY])
         headers = {"Npu-Job-Id": self.ledger.accepted[tag].id, "Npu-Retries": str(RETRIES)}
         payload = frame.encode({"tag": np.array(tag)}, {"delay": 0.0})
         with contextlib.suppress(Exception):
@@ -220,7 +259,7 @@ class Campaign:
         while time.monotonic() < end:
             workers.replace_dead(fail=False)
             with contextlib.suppress(Exception):
-                left = await messages(plain, "JOBS")
+                left = await messages(plain, "JOBS") + await messages(plain, "FLOWS")
                 if left == 0:
                     return 0
             await asyncio.sleep(0.1)

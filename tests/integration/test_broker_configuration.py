@@ -28,6 +28,20 @@ def test_durable_is_accepted(tmp_path: Path) -> None:
     assert server.check_configuration(DURABLE, variables) is None
 
 
+def test_cluster_is_accepted(tmp_path: Path) -> None:
+    variables, _ = durable_environment(tmp_path)
+    variables |= {
+        "NPUFLEET_NODE": "one",
+        "NPUFLEET_CLUSTER_LISTEN": '"127.0.0.1:6222"',
+        "NPUFLEET_CLUSTER_ROUTES": '["nats-route://route:secret@127.0.0.1:6223"]',
+        "NPUFLEET_ROUTE_PASSWORD": "secret",
+        "NPUFLEET_TLS_CA": f'"{tmp_path / "authority.pem"}"',
+    }
+    assert server.check_configuration(DURABLE.with_name("cluster.conf"), variables) is None
+    del variables["NPUFLEET_ROUTE_PASSWORD"]
+    assert "NPUFLEET_ROUTE_PASSWORD" in str(server.check_configuration(DURABLE.with_name("cluster.conf"), variables))
+
+
 @pytest.mark.parametrize("missing", ["NPUFLEET_WORKER_PASSWORD", "NPUFLEET_TLS_KEY", "NPUFLEET_STORE"])
 def test_durable_needs_every_variable(tmp_path: Path, missing: str) -> None:
     variables, _ = durable_environment(tmp_path)

@@ -29,12 +29,17 @@ PATIENCE = 30.0
 
 
 class Broker:
-    """A nats-server with JetStream on a free port, which can be restarted on the same one."""
+    """A nats-server with JetStream on a free port, which can be restarted on the same one.
 
-    def __init__(self, *settings: str) -> None:
+    `jetstream` are settings of that block, `store` is where it keeps its files.
+    """
+
+    def __init__(self, *settings: str, store: Path | None = None, jetstream: str = "") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="npufleet-test-")
         configuration = Path(self._folder.name, "server.conf")
-        configuration.write_text("\n".join([f"jetstream {{ store_dir: '{self._folder.name}' }}", *settings]))
+        # The streams reserve more than a small disk has.
+        block = f"jetstream {{ store_dir: '{store or self._folder.name}', max_file_store: 20GB, {jetstream} }}"
+        configuration.write_text("\n".join([block, *settings]))
         self._configuration = configuration
         self.port = -1
         self.start()

@@ -51,14 +51,19 @@ def consumers(prefix: str = PREFIX, stream: str = JOBS) -> dict[str, Configurati
     }
 
 
-async def create(client: Client, prefix: str = PREFIX, *, ack_wait: float | None = None) -> None:
+async def create(client: Client, prefix: str = PREFIX, *, ack_wait: float | None = None, replicas: int = 1) -> None:
     """Create what is missing, and leave alone what is there, whatever its limits.
 
-    `ack_wait` (seconds) replaces the file's. Raises `UnavailableError` with the server's words.
+    `ack_wait` (seconds) replaces the file's; `replicas` is how many nodes of a cluster keep a copy. Raises
+    `UnavailableError` with the server's words.
     """
     there = await _names(client, "STREAM.NAMES", "streams")
     for name, stream in streams(prefix).items():
         if name not in there:
+            if replicas > 1:
+                stream["num_replicas"] = replicas
+                # Copies are written before they are acknowledged, whatever the stream says.
+                stream.pop("persist_mode", None)
             await jetstream.ask(client, f"STREAM.CREATE.{name}", stream, _ANSWER_S)
     for taken in _CONSUMERS:
         await _create_consumers(client, taken, consumers(prefix, taken), ack_wait)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,9 +31,14 @@ def queues(*, context: typer.Context, as_json: console.Json = False, connection:
 
 @app.command()
 @connected
-def create(*, as_json: console.Json = False, connection: Connection) -> None:
+def create(
+    *,
+    replicas: Annotated[int, typer.Option(min=1, max=5, help="How many nodes of a cluster keep a copy.")] = 1,
+    as_json: console.Json = False,
+    connection: Connection,
+) -> None:
     """Create the streams and consumers that are missing; what is there is left alone."""
-    connection.ask(lambda fleet: fleet.jobs.create_streams(), as_json=as_json)
+    connection.ask(lambda fleet: fleet.jobs.create_streams(replicas=replicas), as_json=as_json)
     if as_json:
         console.document({"ok": True})
     else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from npufleet.broker import streams
+from npufleet.errors import InvalidParameterError
 from npufleet.jobs import batch, flow, listing, submit
 from npufleet.jobs.dead import DeadLetters
 from npufleet.jobs.flow import Flow
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from npufleet.jobs.submit import Message
     from npufleet.jobs.wish import Wish
 
+REPLICAS_MOST: Final = 5
 Statuses = list[JobStatus]  # a method below is called list
 Queues = list[QueueStatus]
 Handles = list[Job]
@@ -63,12 +65,15 @@ class Jobs:
         """Return what each lane holds, the most urgent first."""
         return await listing.queues(await self._control.client(), self._prefix)
 
-    async def create_streams(self) -> None:
+    async def create_streams(self, *, replicas: int = 1) -> None:
         """Create the streams and consumers that are missing; what is there is left alone. For the operator of a broker.
 
-        Raises `UnavailableError` with the server's words.
+        `replicas` (1 to 5) is how many nodes of a cluster keep a copy. Raises `UnavailableError` with the server's
+        words.
         """
-        await streams.create(await self._control.client(), self._prefix)
+        if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= REPLICAS_MOST:
+            raise InvalidParameterError(f"replicas is {replicas!r}; allowed: 1 to {REPLICAS_MOST}")
+        await streams.create(await self._control.client(), self._prefix, replicas=replicas)
 
     async def submit(
         self,

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 ANSWER_S: Final = 2.0
 ABSENT_S: Final = 1.0
-"""A stream that is missing this long does not exist; one that is shorter may still be loading."""
+"""A stream that is missing this long does not exist; one that is shorter may still be loading.
+
+In a cluster it may be without a leader for longer, so there one goes on trying.
+"""
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -174,7 +177,7 @@ async def insist(control: Control, once: Callable[[Client], Awaitable[Any]], job
         connected = False
         try:
             client = await control.client()
-            connected = client.is_connected
+            connected = client.is_connected and not getattr(client, "clustered", False)
             return await once(client)
         except UnknownOutcomeError as error:
             uncertain, last = True, error

@@ -34,6 +34,11 @@ class Client(nats_client.Client):
     or an unsubscription just before it: a drained subscription can lose a message, a flushed one can miss one.
     """
 
+    @property
+    def clustered(self) -> bool:
+        """Whether the server is a node of a cluster."""
+        return bool(self._server_info.get("cluster"))
+
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())
         await self._send_command(nats_client.PING_PROTO)
