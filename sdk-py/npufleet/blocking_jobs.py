@@ -154,6 +154,10 @@ class BlockingJobs:
         """Submit a failed job again as a new job; see `Jobs.retry`."""
         return self.dead.replay(job_id)
 
+    def purge(self, job_id: str | None = None) -> int:
+        """Throw away a failed job, or all of them; returns how many."""
+        return self.dead.purge(job_id)
+
     def queues(self) -> Queues:
         """Return what each lane holds, the most urgent first."""
         return self._runner.run(self._runner.fleet.jobs.queues())

@@ -166,7 +166,7 @@ async def test_jobs_with_roles(tmp_path: Path) -> None:
                 with pytest.raises(UnknownModelError):
                     await again.result()
                 await until(operator.jobs.dead.list, "the second dead letter")
-                assert await operator.jobs.dead.purge() == 1
+                assert await operator.jobs.purge() == 1
                 assert len(await operator.jobs.list()) >= 8
     assert [line for line in log if "ermissions" in line] == []
     assert not any(broker.errors.values())

@@ -111,7 +111,7 @@ async def test_a_dead_letter_is_shown_repeated_and_removed(broker: Broker) -> No
             assert (await fleet.jobs.dead.replay(again.id)).id == f"{large}-r2"
             assert await fleet.jobs.dead.purge(first) == 1
             await dead_letter(plain, "infer", f"{large}-r2")
-            assert await fleet.jobs.dead.purge() == 2
+            assert await fleet.jobs.purge() == 2
             assert await messages(plain, "DEAD") == await messages(plain, "PAYLOADS") == 0
 
 

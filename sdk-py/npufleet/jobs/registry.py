@@ -61,6 +61,10 @@ class Jobs:
         """Submit a failed job again as a new job; see `DeadLetters.replay`."""
         return await self._dead.replay(job_id)
 
+    async def purge(self, job_id: str | None = None) -> int:
+        """Throw away a failed job, or all of them; returns how many. See `DeadLetters.purge`."""
+        return await self._dead.purge(job_id)
+
     async def queues(self) -> Queues:
         """Return what each lane holds, the most urgent first."""
         return await listing.queues(await self._control.client(), self._prefix)
