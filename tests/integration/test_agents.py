@@ -30,10 +30,9 @@ from npufleet import (
 from npufleet.agents import invoke
 from npufleet.cli import exit_codes
 from npufleet.cli.app import app
-from npufleet.telemetry import sampling, setup
 from npufleet.wire import frame
 from tests.support.jobs_stand import connected, jobs_broker, taking
-from tests.support.otlp_receiver import OtlpReceiver
+from tests.support.tracing import traced_process
 from tests.support.waiting import wait_until
 from tests.support.worker_stand import PATIENCE, SDK, client, kind
 
@@ -202,33 +201,21 @@ def test_names_are_checked(make: Any, text: str) -> None:
         make()
 
 
-async def test_the_trace_goes_on_across_hops(served: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
+async def test_the_trace_goes_on_across_hops(served: Broker) -> None:
     asking = Agent("asking")
 
     @asking.action("ask")
     async def ask(arguments: dict[str, Any]) -> dict[str, Any]:
         return await asking.invoke("doubler", "double", arguments)
 
-    with OtlpReceiver() as receiver:
-        setup.shutdown()
-        for name, value in {**receiver.environment, "OTEL_TRACES_SAMPLER": "always_on"}.items():
-            monkeypatch.setenv(name, value)
-        sampling.reload()
-        try:
-            async with connected(served) as fleet, doubler().serve(fleet), asking.serve(fleet):
-                await invoke(fleet, "asking", "ask", {"x": X})
-            setup.shutdown()
-            names = ("invoke asking.ask", "process ask", "invoke doubler.double", "process double")
-            spans = receiver.wait(lambda spans: {span.name for span in spans} >= set(names))
-            chain = [next(span for span in spans if span.name == name) for name in names]
-            assert len({span.trace_id for span in chain}) == 1
-            assert [span.parent for span in chain[1:]] == [span.id for span in chain[:-1]]
-        finally:
-            setup.shutdown()
-            monkeypatch.undo()
-            sampling.reload()
+    with traced_process() as receiver:
+        async with connected(served) as fleet, doubler().serve(fleet), asking.serve(fleet):
+            await invoke(fleet, "asking", "ask", {"x": X})
+        names = ("invoke asking.ask", "process ask", "invoke doubler.double", "process double")
+        spans = receiver.wait(lambda spans: {span.name for span in spans} >= set(names))
+    chain = [next(span for span in spans if span.name == name) for name in names]
+    assert len({span.trace_id for span in chain}) == 1
+    assert [span.parent for span in chain[1:]] == [span.id for span in chain[:-1]]
 
 
 def test_a_program_of_its_own(broker: Broker, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from npufleet import (
 )
 from npufleet.wire import frame
 from tests.support.jobs_stand import connected, jobs_broker, messages, no_jobs, taking
+from tests.support.tracing import traced_process
 from tests.support.waiting import until
 from tests.support.worker_stand import SDK, client
 
@@ -237,6 +238,19 @@ async def test_a_plan_that_cannot_be_read_fails(served: Broker) -> None:
             with pytest.raises((InvalidParameterError, InternalError, Exception), match=r"frame|step 1"):
                 await fleet.job(f"junk-{number}").result()
     await flow_over(served)
+
+
+async def test_all_steps_are_in_one_trace(own: Broker) -> None:
+    with traced_process() as receiver, taking(own.url, **receiver.environment):
+        async with connected(own) as fleet:
+            chain = await fleet.chain(Step("fft", X), Step("ifft"))
+            await chain.result()
+            spans = receiver.wait(lambda spans: sum(span.name == "execute" for span in spans) >= 2)
+    submitted = next(span for span in spans if span.name == "submit chain")
+    assert chain.trace_id == submitted.trace_id
+    executed = [span for span in spans if span.name == "execute"]
+    assert {span.trace_id for span in executed} == {submitted.trace_id}
+    assert {span.parent for span in executed} == {submitted.id}
 
 
 def test_without_an_event_loop(served: Broker) -> None:
