@@ -73,6 +73,7 @@ class Run:
             return
         self._request = request
         delivery.job_id = request.job_id
+        flow: Flow | None = None
         try:
             if delivery.delivered > DELIVERIES:
                 raise InternalError(f"{DELIVERIES} workers had the plan, and none lived to finish it")
@@ -88,16 +89,15 @@ class Run:
         except FleetError as error:
             if not job.is_permanent(error) and not isinstance(error, InternalError):
                 raise  # the broker is away
-            await self._fail(error)
+            await self._fail(error, flow)
 
     async def _stages(self, flow: Flow, constants: Arrays) -> None:
         await self._look_whether_over()
         before: Sequence[Member] = ()
         for index, stage in enumerate(flow.stages):
-            await self._say("running", progress=index / len(flow.stages))
             if before:
                 await self._submit(stage, before, constants)
-            await self._wait(stage)
+            await self._wait(stage, index / len(flow.stages))
             before = stage
         await self._succeed(before)
 
@@ -158,11 +158,11 @@ class Run:
             lambda: jetstream.publish(self._client, streams.JOBS, subject, data, headers, ANSWER_S),
         )
 
-    async def _wait(self, stage: Sequence[Member]) -> None:
+    async def _wait(self, stage: Sequence[Member], progress: float) -> None:
         """Wait until every step of a stage has succeeded; raises `_StepFailed`, or `Over`."""
         members = {member.job_id(self._request.job_id): member for member in stage}
         missing = set(members)
-        asked: Iterable[str] = missing
+        asked: Iterable[str] = members
         pause = LOOK_FIRST_S
         while missing:
             self._told.clear()
@@ -174,6 +174,8 @@ class Run:
             await self._look_whether_over()
             if not missing:
                 return
+            if asked is members:
+                await self._say("running", progress=progress)
             try:
                 async with asyncio.timeout(pause):
                     await self._told.wait()
