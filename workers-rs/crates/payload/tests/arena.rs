@@ -114,6 +114,38 @@ fn a_lease_ends_only_for_what_was_not_taken() {
 }
 
 #[test]
+fn a_late_claim_leaves_the_next_reader_alone() {
+    let (_place, arena, peers) = open();
+    let lend = |text: &[u8], until| arena.put(&[text]).unwrap().lend(until, arena.id());
+    let late = lend(b"late", Instant::now());
+    arena.sweep();
+    let next = lend(b"next", Instant::now() + Duration::from_millis(1));
+    assert_eq!(late.slot, next.slot);
+    let view = peers.take(&next).unwrap().unwrap();
+    assert_eq!(kind(peers.take(&late)), ErrorKind::PayloadLost);
+    std::thread::sleep(Duration::from_millis(2));
+    arena.sweep();
+    assert_eq!(arena.usage().slots, 1, "it is being read");
+    assert_eq!(view.as_ref(), b"next");
+    assert!(view.is_intact());
+}
+
+#[test]
+fn the_memory_of_a_dead_owner_is_let_go() {
+    let (place, arena, peers) = open();
+    let claim = arena.put(&[&[7; 1 << 16]]).unwrap().claim_of(1 << 16);
+    let slot = arena.put(&[&[9; 1 << 16]]).unwrap();
+    let view = peers.look(&slot.claim()).unwrap().unwrap();
+    assert!(peers.can_open(claim.arena));
+    drop(slot);
+    drop(arena);
+    peers.sweep();
+    assert!(!peers.can_open(claim.arena));
+    assert!(place.files().is_empty());
+    assert_eq!(view.as_ref()[0], 9, "what is being read stays");
+}
+
+#[test]
 fn what_a_dead_caller_had_is_taken_back() {
     let (place, arena, peers) = open();
     let caller = Arena::create(&place.folder(), None).unwrap();

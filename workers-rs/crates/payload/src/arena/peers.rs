@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::RwLock;
@@ -16,11 +17,16 @@ use super::words::{GENERATIONS, Word as _, take};
 
 /// Arenas kept open; beyond, those of processes that are no more are closed, or all.
 const KEPT: usize = 128;
+/// How often it is looked whose owner is no more.
+const SWEEP: Duration = Duration::from_secs(1);
 
-/// Other processes' arenas, opened when a claim names one.
-pub struct Peers {
+/// Other processes' arenas, opened when a claim names one, and let go when their owner is no more.
+pub struct Peers(Arc<Inner>);
+
+struct Inner {
     folder: Option<Folder>,
     known: RwLock<HashMap<[u8; 16], Arc<Peer>>>,
+    is_swept: AtomicBool,
 }
 
 /// An arena of another process.
@@ -35,15 +41,16 @@ pub(crate) struct Peer {
 impl Peers {
     /// The arenas in a folder; without one, none can be opened.
     pub fn new(folder: Option<Folder>) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             folder,
             known: RwLock::default(),
-        }
+            is_swept: AtomicBool::new(false),
+        }))
     }
 
     /// Whether an arena is here, so that its owner sees the same memory as this process.
     pub fn can_open(&self, arena: [u8; 16]) -> bool {
-        self.peer(arena).is_some()
+        self.0.peer(arena).is_some()
     }
 
     /// Reads a request's frame, which its owner takes back when the call is over; none when the arena is not here.
@@ -67,7 +74,7 @@ impl Peers {
             let message = format!("claim has slot {}; allowed: below {SLOTS}", claim.slot);
             return Err(Error::new(ErrorKind::InvalidFrame, message));
         }
-        let Some(peer) = self.peer(claim.arena) else {
+        let Some(peer) = self.0.peer(claim.arena) else {
             return Ok(None);
         };
         let entry = Entry::of(claim.slot);
@@ -90,7 +97,15 @@ impl Peers {
         Ok(Some(View::new(peer, *claim, offset, is_lent)))
     }
 
-    fn peer(&self, arena: [u8; 16]) -> Option<Arc<Peer>> {
+    /// Lets go of the arenas of processes that are no more, so that their memory is free, and removes their files;
+    /// frames that are still read stay. Done every second by itself.
+    pub fn sweep(&self) {
+        self.0.sweep();
+    }
+}
+
+impl Inner {
+    fn peer(self: &Arc<Self>, arena: [u8; 16]) -> Option<Arc<Peer>> {
         let known = self.known.read().get(&arena).cloned();
         if let Some(peer) = known.filter(|peer| !peer.is_broken()) {
             return Some(peer);
@@ -111,7 +126,34 @@ impl Peers {
             }
         }
         known.insert(arena, Arc::clone(&peer));
+        drop(known);
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            let swept = Arc::downgrade(self);
+            let thread = std::thread::Builder::new().name("npufleet-peers".to_owned());
+            // Without a thread memory of the dead is given back later, when many are known.
+            let _ = thread.spawn(move || keep_sweeping(&swept));
+        }
         Some(peer)
+    }
+
+    fn sweep(&self) {
+        let Some(folder) = &self.folder else { return };
+        let dead: Vec<_> = {
+            let known = self.known.read();
+            known.keys().copied().filter(|id| folder.is_dead(*id)).collect()
+        };
+        if !dead.is_empty() {
+            self.known.write().retain(|id, _| !dead.contains(id));
+            folder.clean();
+        }
+    }
+}
+
+fn keep_sweeping(swept: &Weak<Inner>) {
+    loop {
+        std::thread::sleep(SWEEP);
+        let Some(peers) = swept.upgrade() else { return };
+        peers.sweep();
     }
 }
 
