@@ -102,6 +102,38 @@ class Flight:
     def get_loop(self) -> asyncio.AbstractEventLoop: ...
     def __await__(self) -> Generator[Any]: ...
 
+@final
+class ChannelAsker:
+    """The asking side of the payload channel, for any number of threads."""
+
+    def __new__(cls) -> ChannelAsker: ...
+    def fetch(self, address: str, claim: str, *, limit: int, timeout: float, release: bool = False) -> bytes:
+        """Fetch the frame of a claim from an address; both are header values. Lets other Python threads run meanwhile.
+
+        Raises what the `fetch` of `npufleet.payload.channel.asker` raises.
+        """
+
+@final
+class ChannelOwner:
+    """The asked side of the payload channel; end it with `close`."""
+
+    def __new__(cls, endpoint: str | None = None, security: str = "auto") -> ChannelOwner:
+        """Listen at `tcp://<IP address>:<port>`, `*` for any; raises as `npufleet.payload.channel.owner.Owner`."""
+
+    @property
+    def address(self) -> str:
+        """Where others can ask: the value of `Npu-Channel`."""
+
+    def add(self, source: Any) -> None:
+        """Lend frames from an arena from now on.
+
+        `source` has `arena`, `borrow(slot, generation, length) -> bytes` and `release(slot, generation)`, which the
+        channel's thread calls.
+        """
+
+    def close(self) -> None:
+        """End it; closing again does nothing."""
+
 def execute(operation: str, frame: bytes) -> bytes:
     """Run the Rust engine's `operation` on a frame and return the reply frame.
 

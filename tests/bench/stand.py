@@ -26,8 +26,17 @@ class Effort:
 def build_floor_programs() -> None:
     """Build the Rust side of the comparisons: the raw echo, the bare kernel, bare OpenVINO."""
     command = ["cargo", "build", "--release", "--quiet", "--manifest-path", str(ROOT / "workers-rs" / "Cargo.toml")]
-    examples = ["--example", "floor", "--example", "kernel", "--example", "bare"]
-    packages = ["-p", "npufleet-client", "-p", "npufleet-operations", "-p", "npufleet-inference"]
+    examples = ["--example", "floor", "--example", "kernel", "--example", "bare", "--example", "echo"]
+    packages = [
+        "-p",
+        "npufleet-client",
+        "-p",
+        "npufleet-operations",
+        "-p",
+        "npufleet-inference",
+        "-p",
+        "npufleet-payload",
+    ]
     subprocess.run([*command, *packages, *examples], check=True)
 
 

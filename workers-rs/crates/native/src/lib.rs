@@ -6,11 +6,13 @@
 //! - [`flight`]: `Flight`, a request in flight and its reply
 //! - [`hub`]: a connection with its flights, and the event loop that resolves them
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
+//! - [`channel`]: `ChannelOwner` and `ChannelAsker`, frames over ZeroMQ
 //! - [`worker`]: `run_worker`, a whole worker that serves until it is told to stop
 //! - [`errors`]: error kinds as the exceptions of `npufleet.errors`
 //! - [`fork`]: noticing that this process is a forked child
 //! - [`wake`]: the event descriptor
 
+mod channel;
 mod client;
 mod errors;
 mod flight;
@@ -31,6 +33,8 @@ fn version() -> &'static str {
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<channel::ChannelAsker>()?;
+    module.add_class::<channel::ChannelOwner>()?;
     module.add_class::<client::Client>()?;
     module.add_class::<flight::Flight>()?;
     module.add_class::<route::Route>()?;

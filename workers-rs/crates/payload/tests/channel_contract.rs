@@ -153,6 +153,18 @@ fn numbers_are_the_contracts() {
     assert_eq!(integer("chunk_bytes"), i64::try_from(message::CHUNK_BYTES).unwrap());
     assert_eq!(integer("credit"), i64::from(message::CREDIT));
     assert_eq!(integer("credit_limit"), i64::from(message::CREDIT_LIMIT));
+    assert_eq!(
+        integer("transfers_limit"),
+        i64::try_from(message::TRANSFERS_LIMIT).unwrap()
+    );
+    for (name, ours) in [
+        ("idle_limit", message::IDLE_LIMIT),
+        ("heartbeat", message::HEARTBEAT),
+        ("heartbeat_timeout", message::HEARTBEAT_TIMEOUT),
+        ("handshake_timeout", message::HANDSHAKE_TIMEOUT),
+    ] {
+        assert_eq!(integer(name), i64::try_from(ours.as_micros()).unwrap(), "{name}");
+    }
     assert_eq!(integer("text_bytes"), i64::try_from(message::TEXT_BYTES).unwrap());
     assert_eq!(
         integer("patience_limit"),

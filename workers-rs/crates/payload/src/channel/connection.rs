@@ -7,7 +7,6 @@ use npufleet_zeromq::{Event, Interest, KeyPair, Kind, Message, Setting, Socket, 
 
 use super::incoming::Incoming;
 use super::message::{Answer, CREDIT, PATIENCE_LIMIT_US, Request};
-use super::owner::{HANDSHAKE_TIMEOUT_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, LINGER_MS};
 use super::{Address, context, security};
 
 const CONNECT_TIMEOUT_MS: i32 = 5_000;
@@ -39,21 +38,10 @@ impl Connection {
     pub(super) fn open(address: &Address) -> Result<Self> {
         let short = |error: npufleet_zeromq::Error| context::short(&error);
         let mut socket = context::context()?.socket(Kind::Dealer).map_err(short)?;
+        context::limit(&socket, address.is_ipv6(), HIGH_WATER, LARGEST_ANSWER).map_err(short)?;
         // A lost connection is replaced by a new one: what it had been told is lost with it.
         socket.set(Setting::ReconnectInterval, -1).map_err(short)?;
         socket.set(Setting::ConnectTimeout, CONNECT_TIMEOUT_MS).map_err(short)?;
-        socket
-            .set(Setting::HandshakeInterval, HANDSHAKE_TIMEOUT_MS)
-            .map_err(short)?;
-        socket.set(Setting::HeartbeatInterval, HEARTBEAT_MS).map_err(short)?;
-        socket
-            .set(Setting::HeartbeatTimeout, HEARTBEAT_TIMEOUT_MS)
-            .map_err(short)?;
-        socket.set(Setting::Linger, LINGER_MS).map_err(short)?;
-        socket.set(Setting::ReceiveHighWater, HIGH_WATER).map_err(short)?;
-        socket.set(Setting::SendHighWater, HIGH_WATER).map_err(short)?;
-        socket.set(Setting::Ipv6, i32::from(address.is_ipv6())).map_err(short)?;
-        socket.set_largest_message(LARGEST_ANSWER).map_err(short)?;
         if let Some(key) = address.key() {
             if !has_curve() {
                 return Err(security::without_curve(&format!(
@@ -185,8 +173,10 @@ impl Connection {
                 Event::Disconnected => return Err(Failure::Lost),
                 Event::Refused => "nobody listens there",
                 Event::Silent => "no answer to the handshake",
-                Event::Rejected if self.address.key().is_some() => "it refused the handshake: the key is not its key",
-                Event::Rejected => "it refused the handshake",
+                Event::Rejected if self.address.key().is_none() => {
+                    "it refused the handshake, as it does when it wants CURVE"
+                }
+                Event::Rejected => "it refused the handshake: the key is not its key, or it does not speak CURVE",
                 Event::Mismatch => "one side speaks CURVE and the other does not, or it is no channel at all",
             };
             return Err(Failure::Final(self.lost(reason)));
@@ -194,16 +184,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a request; what does not fit is a connection on which nothing moves.
+    /// Sends a request; it is lost where there is no connection, or none on which anything moves.
     pub(super) fn say(&self, request: &Request) -> std::result::Result<(), Failure> {
         let sent = Message::copy(&request.encode()).and_then(|message| self.socket.send(message, false));
-        sent.map_err(|error| {
-            if error.would_block() {
-                Failure::Lost
-            } else {
-                self.broken(error)
+        match sent {
+            Err(error) if error.would_block() => {
+                self.look()?;
+                Err(Failure::Lost)
             }
-        })
+            sent => sent.map_err(|error| self.broken(error)),
+        }
     }
 
     /// Tells the owner not to go on.

@@ -3,6 +3,8 @@
 //! Every message begins with 16 bytes: the magic number, the kind, three zero bytes, and the transfer, a number that
 //! the asker chooses. Reserved bytes are zero, and a message has exactly the size of its kind.
 
+use std::time::Duration;
+
 use npufleet_wire::{Claim, ErrorKind, claim};
 
 /// How every message begins.
@@ -17,6 +19,16 @@ pub const CREDIT_LIMIT: u32 = 64;
 pub const TEXT_BYTES: usize = 512;
 /// The longest time that an asker may say it waits, in microseconds.
 pub const PATIENCE_LIMIT_US: u64 = 3_600_000_000;
+/// The most transfers that an owner has open at once.
+pub const TRANSFERS_LIMIT: usize = 1024;
+/// An owner forgets a transfer that gets no credit for so long.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// How often each side asks the other for a sign of life, how long it waits for one, and for the handshake.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// See [`HEARTBEAT`].
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// See [`HEARTBEAT`].
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The kinds by the contract's words, with their number and the size of their first part.
 pub const KINDS: [(&str, u8, usize); 6] = [

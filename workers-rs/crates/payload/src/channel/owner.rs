@@ -19,20 +19,13 @@ use super::{Address, Endpoint, Security, Source, context};
 
 /// Largest message that an asker may send: a request, or a step of CURVE's handshake.
 const LARGEST_REQUEST: i64 = 1024;
-/// Messages to one asker that may wait to be sent; they hold shares of slots and no memory.
-const SEND_HIGH_WATER: i32 = 256;
-const RECEIVE_HIGH_WATER: i32 = 1024;
+/// Messages that may wait for or from one asker: shares of slots, and requests.
+const HIGH_WATER: i32 = 256;
 /// Requests that are taken before the next chunks are sent.
 const AT_ONCE: usize = 64;
 /// How often transfers are looked at that nobody goes on with.
 const LOOK: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(60);
-
-pub(super) const HEARTBEAT_MS: i32 = 2_000;
-pub(super) const HEARTBEAT_TIMEOUT_MS: i32 = 10_000;
-pub(super) const HANDSHAKE_TIMEOUT_MS: i32 = 5_000;
-/// A refusal or a request to stop may still leave when a socket is closed.
-pub(super) const LINGER_MS: i32 = 100;
 
 type Sources = Arc<RwLock<HashMap<[u8; 16], Arc<dyn Source>>>>;
 
@@ -55,7 +48,8 @@ impl Owner {
         let keys = security.keys(host)?;
         let context = context::context()?;
         let socket = context.socket(Kind::Router).map_err(|error| context::short(&error))?;
-        let bound = configure(&socket, endpoint.socket.is_ipv6())
+        let bound = context::limit(&socket, endpoint.socket.is_ipv6(), HIGH_WATER, LARGEST_REQUEST)
+            .and_then(|()| socket.set(Setting::RouterMandatory, 1))
             .and_then(|()| keys.as_ref().map_or(Ok(()), |keys| socket.serve_curve(keys)))
             .and_then(|()| socket.bind(&endpoint.to_bind()));
         let bound = bound.map_err(|error| unavailable(&format!("cannot listen at {}: {error}", endpoint.to_bind())))?;
@@ -105,18 +99,6 @@ impl Drop for Owner {
             let _ = thread.join();
         }
     }
-}
-
-fn configure(socket: &Socket, ipv6: bool) -> npufleet_zeromq::Result<()> {
-    socket.set(Setting::RouterMandatory, 1)?;
-    socket.set(Setting::Linger, LINGER_MS)?;
-    socket.set(Setting::SendHighWater, SEND_HIGH_WATER)?;
-    socket.set(Setting::ReceiveHighWater, RECEIVE_HIGH_WATER)?;
-    socket.set(Setting::HeartbeatInterval, HEARTBEAT_MS)?;
-    socket.set(Setting::HeartbeatTimeout, HEARTBEAT_TIMEOUT_MS)?;
-    socket.set(Setting::HandshakeInterval, HANDSHAKE_TIMEOUT_MS)?;
-    socket.set(Setting::Ipv6, i32::from(ipv6))?;
-    socket.set_largest_message(LARGEST_REQUEST)
 }
 
 fn unavailable(message: &str) -> Error {

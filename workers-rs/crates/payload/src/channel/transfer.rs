@@ -1,17 +1,12 @@
 //! Frames on their way out, one chunk at a time in turn, so that no transfer waits for a larger one.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use npufleet_zeromq::{Message, Socket};
 
-use super::message::{Answer, CHUNK_BYTES, CREDIT_LIMIT};
-
-/// The most transfers that an owner has open at once.
-pub(super) const LIMIT: usize = 1024;
-/// After so long without credit a transfer is forgotten.
-pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(30);
+use super::message::{Answer, CHUNK_BYTES, CREDIT_LIMIT, IDLE_LIMIT, TRANSFERS_LIMIT};
 
 /// One frame on its way to one asker.
 pub(super) struct Transfer {
@@ -76,7 +71,7 @@ impl Transfers {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= LIMIT
+        self.0.len() >= TRANSFERS_LIMIT
     }
 
     pub(super) fn add(&mut self, transfer: Transfer) {
