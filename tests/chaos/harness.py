@@ -22,7 +22,7 @@ import numpy as np
 
 from npufleet import AsyncFleet, FleetError, Step, UnknownOutcomeError
 from npufleet.transport.connection import give_up
-from npufleet.transport.jetstream import last
+from npufleet.transport.jetstream import last, scan
 from npufleet.wire import frame
 from npufleet.wire.job import result_subject
 from npufleet.worker.jobs.failpoint import PLACES, VARIABLE
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from tests.support.worker_stand import Broker
 
 HEALING_S = 60.0
+LATE_S = 10.0
 PAUSE_S = 0.02
+WAITING_MOST = 200
 CHAIN_EVERY = 5
 RETRIES = 100
 """Kills cost attempts, and none of these jobs is to fail."""
@@ -68,6 +70,8 @@ class Verdict:
     refused: int = 0
     deaths: int = 0
     healed: float = 0.0
+    late: list[str] = field(default_factory=list)
+    """What was not over some time after everything had been healed, and what was said of it last."""
 
     @property
     def good(self) -> bool:
@@ -140,6 +144,7 @@ class Campaign:
         self.count = workers
         self.ledger = Ledger()
         self.done: list[str] = []
+        self.late: list[str] = []
 
     async def run(self, start: Callable[..., WorkerProcess] = WorkerProcess) -> Verdict:
         """Submit, break, heal, check."""
@@ -174,12 +179,16 @@ class Campaign:
                 healed = time.monotonic() - started
                 await give_up(watching)
                 verdict = await self._check(fleet, plain, stuck)
+                verdict.late = self.late
                 verdict.deaths, verdict.healed = workers.deaths, round(healed, 1)
                 return verdict
 
     async def _publish(self, fleet: AsyncFleet) -> None:
         tag = 0
         while True:
+            if len(self.ledger.accepted) - len(self.ledger.seen) >= WAITING_MOST:
+                await asyncio.sleep(PAUSE_S)  # what is measured is recovery, not how fast a backlog is worked off
+                continue
             tag += 1
             x, delay = {"tag": np.array(tag)}, self.draw.uniform(0.0, 0.05)
             how: dict[str, Any] = {"retries": RETRIES, "idempotency_key": f"tag-{tag}", "timeout": 1.0}
@@ -197,12 +206,14 @@ class Campaign:
     async def _watch(self, fleet: AsyncFleet) -> None:
         """Remember which result was there first."""
         while True:
-            for tag, job in list(self.ledger.accepted.items()):
-                if tag not in self.ledger.seen:
-                    with contextlib.suppress(FleetError):
-                        found = await last(await fleet.control.client(), "RESULTS", result_subject(job.id), 1.0)
-                        if found is not None:
-                            self.ledger.seen[tag] = found.sequence
+            unseen = {
+                result_subject(job.id): tag for tag, job in self.ledger.accepted.items() if tag not in self.ledger.seen
+            }
+            if unseen:
+                with contextlib.suppress(FleetError, TimeoutError):
+                    question = {"multi_last": list(unseen)}
+                    for found in await scan(await fleet.control.client(), "RESULTS", question, 1.0):
+                        self.ledger.seen[unseen[found.subject]] = found.sequence
             await asyncio.sleep(0.1)
 
     async def _fault(self, broker: Broker, workers: Workers, plain: Client, proxy: Proxy) -> None:
@@ -254,7 +265,8 @@ class Campaign:
             await asyncio.to_thread(broker.start)
         for process in workers.alive():
             os.kill(process.process.pid, signal.SIGCONT)
-        end = time.monotonic() + HEALING_S
+        started = time.monotonic()
+        end = started + HEALING_S
         left = -1
         while time.monotonic() < end:
             workers.replace_dead(fail=False)
@@ -262,6 +274,8 @@ class Campaign:
                 left = await messages(plain, "JOBS") + await messages(plain, "FLOWS")
                 if left == 0:
                     return 0
+                if not self.late and time.monotonic() - started > LATE_S:
+                    self.late = await _left(plain)
             await asyncio.sleep(0.1)
         return left
 
@@ -285,3 +299,16 @@ class Campaign:
             if await last(plain, "RESULTS", result_subject(job_id), 5.0) is not None:
                 verdict.recovered += 1
         return verdict
+
+
+async def _left(plain: Client) -> list[str]:
+    """What is still in the streams, each with its last event."""
+    found = []
+    for stream in ("JOBS", "FLOWS"):
+        for stored in await scan(plain, stream, {"seq": 1, "next_by_subj": "npu.v1.>", "batch": 3}, 5.0):
+            job_id = stored.headers["Npu-Job-Id"]
+            event = await last(plain, "EVENTS", f"npu.v1.event.{job_id}", 5.0)
+            over = await last(plain, "RESULTS", result_subject(job_id), 5.0)
+            said = "nothing" if event is None else event.data.decode()
+            found.append(f"{stored.subject} {job_id} {'has a result' if over else ''} {said} at {time.time():.1f}")
+    return found

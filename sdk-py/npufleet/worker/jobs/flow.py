@@ -18,6 +18,7 @@ from npufleet.wire import contract, frame, header, job
 from npufleet.wire.flow import Flow, Member, taken
 from npufleet.wire.job import JobRequest
 from npufleet.wire.prepare import prepare
+from npufleet.wire.rules.common import check_result
 from npufleet.worker.jobs.outcome import insist
 from npufleet.worker.reply import failure
 
@@ -36,7 +37,9 @@ LOOK_FIRST_S: Final = 1.0
 LOOK_LONGEST_S: Final = 15.0
 AT_ONCE: Final = 16
 ASKED_AT_ONCE: Final = 64
-DELIVERIES: Final = job.RETRIES_LIMIT
+DELIVERIES: Final = 1000
+"""A plan may live through many restarts of workers; one that ends them all must still end itself."""
+
 UNREADABLE: Final = "unreadable"
 _COPIED: Final = (header.ENGINE, header.DEVICE, header.TIMING, header.FALLBACK_REASON, header.PAYLOAD)
 _TRACE: Final = (header.TRACEPARENT, header.TRACESTATE)
@@ -108,9 +111,17 @@ class Run:
         if not missing:
             return
         given: list[Arrays] = [{}] * len(before)
+        size = 0
 
         async def read(index: int) -> None:
-            given[index] = await self._arrays(before[index])
+            nonlocal size
+            stored = await self._stored(before[index])
+            reference = stored.headers.get(header.PAYLOAD)
+            size += len(stored.data) if reference is None else payloads.Reference.parse(reference).size
+            with before[index].naming():
+                check_result(size)
+                data = stored.data if reference is None else await self._outcomes.fetch(reference)
+                given[index] = frame.decode(data)[0]
 
         await together(read, range(len(before)), AT_ONCE)
 
@@ -203,12 +214,6 @@ class Run:
         if found is None:
             raise InternalError(f"step {member.stage} ({member.operation}): its result has passed its retention")
         return found
-
-    async def _arrays(self, member: Member) -> Arrays:
-        stored = await self._stored(member)
-        reference = stored.headers.get(header.PAYLOAD)
-        with member.naming():
-            return frame.decode(stored.data if reference is None else await self._outcomes.fetch(reference))[0]
 
     async def _look_whether_over(self) -> None:
         result, cancelled = await self._outcomes.known(self._request.job_id)

@@ -81,18 +81,18 @@ class Flows:
         task.add_done_callback(ended)
 
     async def _work(self, run: Run) -> None:
-        seconds = 0.0
-        try:
-            if not self._stopped.is_set():
-                await run.run()
-                return
-        except asyncio.CancelledError:
-            pass  # the worker ends
-        except (FleetError, nats.errors.Error, OSError) as error:
-            _log.warning("flow %s is left to be delivered again: %s", run.delivery.job_id, error or repr(error))
-            seconds = ASK_AGAIN_S
+        with contextlib.suppress(asyncio.CancelledError):  # the worker ends
+            while not self._stopped.is_set():
+                try:
+                    await run.run()
+                except (FleetError, nats.errors.Error, OSError) as error:
+                    # Not given back: deliveries are counted, and whoever gets it has the same broker.
+                    _log.warning("flow %s waits for the broker: %s", run.delivery.job_id, error or repr(error))
+                    await asyncio.sleep(ASK_AGAIN_S)
+                else:
+                    return
         with contextlib.suppress(nats.errors.Error, OSError):
-            await run.delivery.give_back(seconds)
+            await run.delivery.give_back()
 
     async def _step_over(self, message: Msg) -> None:
         self._tell(message.subject.rpartition(".")[2], message.data.decode("ascii", "replace"))
