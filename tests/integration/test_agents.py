@@ -170,7 +170,7 @@ async def test_two_of_a_name_share_the_work_and_each_finishes_what_it_has(broker
             await asyncio.gather(*asked)
         late = doubler("late")
         async with late.serve(one, drain_timeout=0.1):
-            hanging = asyncio.ensure_future(invoke(two, "late", "wait", {"seconds": 60.0}, timeout=5.0))
+            hanging = asyncio.ensure_future(invoke(two, "late", "wait", {"seconds": 60.0}, timeout=PATIENCE))
             async with client(broker.url) as plain:
 
                 async def begun() -> bool:
@@ -179,7 +179,8 @@ async def test_two_of_a_name_share_the_work_and_each_finishes_what_it_has(broker
 
                 while not await begun():
                     pass
-        hanging.cancel()
+        with pytest.raises(UnavailableError, match="the agent stopped"):
+            await hanging
 
 
 @pytest.mark.parametrize(

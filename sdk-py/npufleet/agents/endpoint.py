@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 
-from npufleet.errors import DeadlineExceededError, FleetError, InternalError
+from npufleet.errors import DeadlineExceededError, FleetError, InternalError, UnavailableError
 from npufleet.telemetry.hop import hop
 from npufleet.wire import header
 
@@ -96,6 +96,9 @@ class Endpoint:
                 await self._in_time(message, headers, traced)
         except FleetError as error:
             await self._failed(message, error)
+        except asyncio.CancelledError:
+            await self._failed(message, UnavailableError("the agent stopped before it was done"))
+            raise
         except Exception as error:  # noqa: BLE001 - becomes the typed error of who asked
             _log.error("%s failed", self.name, exc_info=error)
             await self._failed(message, InternalError(f"{type(error).__name__}: {error}"))

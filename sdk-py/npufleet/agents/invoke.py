@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -88,9 +87,7 @@ async def _why_nobody(client: Client, agent: str, action: str) -> Exception:
     try:
         answer = await client.request(f"$SRV.INFO.{agent}", timeout=FIND_S)
         actions = [endpoint["name"] for endpoint in json.loads(answer.data)["endpoints"]]
-    except (nats.errors.Error, OSError, ValueError, KeyError, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError):
-            raise
+    except (nats.errors.Error, OSError, ValueError, KeyError):
         return UnavailableError(f"no agent '{agent}' is there")
     listed = ", ".join(sorted(actions)) or "none"
     return UnknownOperationError(f"unknown action '{action}' of agent '{agent}'; allowed: {listed}")
