@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from npufleet.jobs.flow import Stage, Step
     from npufleet.jobs.wish import Moment
@@ -232,6 +232,14 @@ class Fleet(Operations):
     def job(self, job_id: str) -> BlockingJob:
         """Return a job by its id, whoever submitted it."""
         return self._jobs.get(job_id)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+        """Return an array to fill and call with; see `AsyncFleet.empty`."""
+        return self._fleet.empty(shape, dtype)
+
+    def asarray(self, value: object) -> NDArray[Any]:
+        """Return a copy of any array-like in an array that `empty` gives."""
+        return self._fleet.asarray(value)
 
     @property
     def jobs(self) -> BlockingJobs:

@@ -14,6 +14,7 @@ from npufleet.many import RowCaller
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
+from npufleet.wire.array import as_array, check_array
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from npufleet.broker.local import LocalFleet
     from npufleet.jobs.flow import Flow, Stage, Step
@@ -256,6 +257,23 @@ class AsyncFleet(RowCaller, AsyncOperations):
     def job(self, job_id: str) -> Job:
         """Return a job by its id, whoever submitted it; nothing is asked of the broker."""
         return self.jobs.get(job_id)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
+        """Return an array to fill and call with, without content yet.
+
+        Over the native transport it may lie in shared memory, from where it is sent without a copy; over the pure
+        transport it is an ordinary array. Either way it can be used like any other. Raises `InvalidShapeError` for
+        a dtype or a number of dimensions that no frame can hold.
+        """
+        check_array("empty", dtype, shape)
+        return self._transport.empty(shape, dtype)
+
+    def asarray(self, value: object) -> NDArray[Any]:
+        """Return a copy of any array-like in an array that `empty` gives."""
+        array = as_array("asarray", value)
+        made = self._transport.empty(array.shape, array.dtype)
+        made[...] = array
+        return made
 
     @property
     def jobs(self) -> Jobs:

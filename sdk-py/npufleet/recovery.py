@@ -8,7 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from npufleet.errors import FleetError, InvalidFrameError, OverloadedError, UnavailableError, from_kind
+from npufleet.errors import (
+    FleetError,
+    InvalidFrameError,
+    OverloadedError,
+    PayloadTooLargeError,
+    UnavailableError,
+    from_kind,
+)
 from npufleet.transport import NO_RESPONDERS
 from npufleet.wire import header
 
@@ -24,6 +31,10 @@ HANDS_OVER: Final = frozenset(
     {"internal", "unsupported", "device_lost", "unavailable", "unknown_operation", "unknown_model"}
 )
 """Error kinds after which the other engine is asked once."""
+
+NOT_READ: Final = frozenset({"payload_lost", "invalid_frame"})
+"""Error kinds after which a frame that was not in its message is sent in one; the second is what a worker says that
+knows no claims."""
 
 ATTEMPTS: Final = 3
 """How often a request is sent when every answer is `overloaded`."""
@@ -46,6 +57,7 @@ class Recovery:
         self._sent = 1
         self._first: FleetError | None = None
         self._reason: str | None = None
+        self._sent_inline = False
 
     @property
     def fallen_back(self) -> bool:
@@ -67,6 +79,8 @@ class Recovery:
                 return self._fall_back("no_answer", hedge)
             await self._wait(error)
             return self._send()
+        if error.kind in NOT_READ and not self._sent_inline and placement(reply) != "inline":
+            return self._send_inline(error)
         if error.kind in HANDS_OVER and not self.fallen_back and error.engine != "python":
             self._first = error
             return self._fall_back(header.one_line(f"{error.kind}: {error}"), hedge)
@@ -92,6 +106,19 @@ class Recovery:
             self._subject, request.frame, request.deadline_us, headers, self._target, half_time
         )
 
+    def _send_inline(self, lost: FleetError) -> Flight:
+        """Send a frame through the broker that the worker could not read where it lay."""
+        self._sent_inline = True
+        request = self._request
+        headers = {**(request.headers or {}), **({header.FALLBACK_REASON: self._reason} if self._reason else {})}
+        try:
+            return self._transport.request_inline(
+                self._subject, request.frame, request.deadline_us, headers, self._target
+            )
+        except PayloadTooLargeError as error:
+            text = f"the worker cannot read the frame from this process's arena ({lost}), and inline the {error}"
+            raise PayloadTooLargeError(text, size=error.size, limit=error.limit) from lost
+
     async def _wait(self, error: OverloadedError) -> None:
         """Wait as long as the worker asks for, and half as long again at random; raise when that is no use."""
         pause = max(error.retry_after or 0.0, FIRST_RETRY_S * 2 ** (self._sent - 1))
@@ -112,6 +139,11 @@ class Recovery:
                 return await self._diagnose(target.model)
         except TimeoutError:
             return UnavailableError(f"no worker serves model '{target.model}'")
+
+
+def placement(flight: Flight) -> str:
+    """Return which way a request's frame went."""
+    return getattr(flight, "placement", "inline")
 
 
 def error_of(reply: Flight) -> FleetError:

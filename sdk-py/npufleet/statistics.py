@@ -10,7 +10,8 @@ class Statistics:
     """Counts since the connection was opened.
 
     `calls` started, `answered` with a result, `errors` by error kind, `retries` after `overloaded`,
-    `fallbacks` by reason of answers that another engine or device gave, `engines` by engine of all answers.
+    `fallbacks` by reason of answers that another engine or device gave, `engines` by engine of all answers,
+    `placements` of the requests' frames by where they were: `inline` in the message, `arena` in shared memory.
     """
 
     calls: int = 0
@@ -19,6 +20,7 @@ class Statistics:
     errors: dict[str, int] = field(default_factory=dict)
     fallbacks: dict[str, int] = field(default_factory=dict)
     engines: dict[str, int] = field(default_factory=dict)
+    placements: dict[str, int] = field(default_factory=dict)
 
 
 class Counters:
@@ -43,8 +45,8 @@ class Counters:
         """Count an error."""
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
-    def snapshot(self) -> Statistics:
-        """Return the counts as they are now."""
+    def snapshot(self, placements: dict[str, int]) -> Statistics:
+        """Return the counts as they are now, with those of the transport."""
         return Statistics(
             calls=self.calls,
             answered=sum(self.engines.values()),
@@ -52,4 +54,5 @@ class Counters:
             errors=dict(self.errors),
             fallbacks=dict(self.fallbacks),
             engines={engine or "unknown": count for engine, count in self.engines.items() if count},
+            placements={name: count for name, count in placements.items() if count},
         )

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from npufleet.broker import announcement
 from npufleet.broker.local import LocalFleet
 from npufleet.cli.app import app
+from tests.support.arena_stand import folder_in
 from tests.support.broker_stand import RELU, source_environment
 
 if TYPE_CHECKING:
@@ -169,6 +170,18 @@ def test_health_tells_the_four_components() -> None:
     text = run("health").stdout
     for name in ("Rust workers", "Python workers", "NPU", "MATLAB", "Broker", "SDK"):
         assert name in text
+
+
+def test_health_cleans_up_after_dead_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPUFLEET_ARENA_DIR", str(tmp_path))
+    arena = folder_in(tmp_path) / ("0" * 32)
+    arena.touch(0o600)
+    arena.write_bytes(bytes(4096))
+    assert document("health", "--clean")["removed"] == [{"arena": "0" * 32, "bytes": 4096}]
+    assert not arena.exists()
+    assert document("health", "--clean")["removed"] == []
+    assert "removed" not in document("health")
+    assert "removed 0 arenas of dead processes" in run("health", "--clean").stdout
 
 
 def test_models_come_and_go(folder: Path) -> None:

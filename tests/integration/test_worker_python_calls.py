@@ -80,7 +80,8 @@ REFUSALS = {
     "wrong dtype": ("fft", frame.encode({"x": np.ones(4, np.int32)}), {}, "invalid_shape", 400),
     "missing tensor": ("fft", frame.encode({"z": np.ones(4)}), {}, "invalid_shape", 400),
     "deadline that has passed": ("echo", ONE, {"Npu-Deadline": "1"}, "deadline_exceeded", 408),
-    "claim": ("echo", b"", {"Npu-Claim": f"npu1:{'0' * 32}:0:1:8"}, "unsupported", 501),
+    "claim": ("echo", b"", {"Npu-Claim": f"npu1:{'0' * 32}:0:1:8"}, "payload_lost", 410),
+    "no claim": ("echo", b"", {"Npu-Claim": "npu1:hello"}, "invalid_frame", 400),
 }
 
 

@@ -49,11 +49,13 @@ NAMES = [
 
 METHODS = [  # beside one for each operation
     "as_completed",
+    "asarray",
     "asynchronous",
     "call",
     "chain",
     "close",
     "connect",
+    "empty",
     "flow",
     "gather",
     "group",
@@ -150,7 +152,7 @@ def test_what_comes_back_has_these_fields() -> None:
     properties = {name for name in vars(Result) if not name.startswith("_")}
     assert properties == {"array", "device", "engine", "fallback_reason", "params", "tensors", "timing", "trace_id"}
     assert [field.name for field in dataclasses.fields(Statistics)] == [
-        "calls", "answered", "retries", "errors", "fallbacks", "engines",
+        "calls", "answered", "retries", "errors", "fallbacks", "engines", "placements",
     ]  # fmt: skip
     assert [field.name for field in dataclasses.fields(ModelInfo)] == [
         "name", "version", "format", "files", "max_batch", "precision", "devices", "max_queue_delay_us", "instances",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,15 +16,32 @@ NAMES = {"rust_workers": "Rust workers", "python_workers": "Python workers", "np
 
 
 @connected
-def health(*, as_json: console.Json = False, connection: Connection) -> None:
+def health(
+    *,
+    clean: Annotated[bool, typer.Option(help="First remove the shared memory of processes that are dead.")] = False,
+    as_json: console.Json = False,
+    connection: Connection,
+) -> None:
     """Say how the fleet is: Rust workers, Python workers, NPU, MATLAB. Exit status 3 when nobody answers calls."""
+    removed = _clean(as_json=as_json) if clean else []
     report = connection.ask(lambda fleet: fleet.health(), as_json=as_json)
     if as_json:
-        console.document(report)
+        console.document(report | ({"removed": removed} if clean else {}))
     else:
         console.people().print(_table(report))
     if not report["ok"]:
         raise typer.Exit(exit_codes.UNAVAILABLE)
+
+
+def _clean(*, as_json: bool) -> list[dict[str, Any]]:
+    """Remove the arenas of dead processes, and say which and how large they were."""
+    from npufleet.payload import folder
+
+    found = folder.clean()
+    if not as_json:
+        total = sum(size for _, size in found)
+        console.people().print(f"removed {len(found)} arenas of dead processes, {total} bytes")
+    return [{"arena": name, "bytes": size} for name, size in found]
 
 
 def _table(report: dict[str, Any]) -> Table:

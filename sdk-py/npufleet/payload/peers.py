@@ -88,6 +88,9 @@ class Peers:
                 if os.fstat(peer.descriptor).st_nlink:
                     peer.path.unlink(missing_ok=True)
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def close(self) -> None:
         """Let go of all arenas."""
         with self._lock:

@@ -55,12 +55,18 @@ class CallSpan:
         fallback_reason: str | None = None,
         engine: str | None = None,
         device: str | None = None,
+        placement: str | None = None,
     ) -> None:
         """Close the span with what the reply said; an error kind makes it a failed one."""
         from opentelemetry.trace import SpanKind
 
         attributes = self._attributes
-        for name, value in (("fallback.reason", fallback_reason), ("engine", engine), ("device", device)):
+        for name, value in (
+            ("fallback.reason", fallback_reason),
+            ("engine", engine),
+            ("device", device),
+            ("payload.placement", placement),
+        ):
             if value:
                 attributes[f"npufleet.{name}"] = value
         if error_kind:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from npufleet.errors import InvalidParameterError, UnavailableError
 from npufleet.transport.options import ConnectOptions
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["ConnectOptions", "Flight", "HalfTime", "Request", "Route", "Transport", "hint", "open_transport"]
 
@@ -124,8 +127,23 @@ class Transport(Protocol):
         ...
 
     @property
+    def placements(self) -> dict[str, int]:
+        """How many requests went which way: `inline` through the broker, by `arena`."""
+        ...
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array to fill and send: from where it is, if the transport can do that."""
+        ...
+
+    @property
     def request(self) -> Request:
         """Send a frame."""
+        ...
+
+    def request_inline(
+        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, origin: Any
+    ) -> Flight:
+        """Send a frame through the broker that was lost on another way; raises what `request` raises."""
         ...
 
     def on_half_time(self, half_time: HalfTime) -> None:

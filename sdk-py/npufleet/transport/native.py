@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
     from npufleet import _native
-    from npufleet.transport import HalfTime
+    from npufleet.transport import Flight, HalfTime
     from npufleet.transport.options import ConnectOptions
 
 
@@ -35,6 +39,15 @@ class NativeTransport:
         """`connected`, `reconnecting` or `closed`."""
         return self._client.state
 
+    @property
+    def placements(self) -> dict[str, int]:
+        """How many requests went which way; none are counted yet."""
+        return {}
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array to fill and send."""
+        return np.empty(shape, dtype)
+
     def on_half_time(self, half_time: HalfTime) -> None:
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
         loop, flush = self._loop, self._client.flush
@@ -44,6 +57,12 @@ class NativeTransport:
     def route(self, subject: str, main_input: str | None, origin: object) -> _native.Route:
         """Return the short way for requests to one subject; see `Transport.route`."""
         return self._client.route(subject, main_input, origin)
+
+    def request_inline(
+        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, origin: Any
+    ) -> Flight:
+        """Send a frame through the broker that was lost on another way."""
+        return self._client.request(subject, frame, deadline_us, headers, origin)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; closing again does nothing."""

@@ -9,17 +9,22 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
+import numpy as np
 from nats.nuid import NUID
 
-from npufleet.errors import DeadlineExceededError, FleetError, PayloadTooLargeError, UnavailableError
+from npufleet.errors import DeadlineExceededError, FleetError, UnavailableError
+from npufleet.payload.layout import INLINE_BYTES
 from npufleet.transport import connection
+from npufleet.transport.beside import Beside, check_size
 from npufleet.transport.sweep import Sweep
 from npufleet.wire import header
 from npufleet.wire import subject as subjects
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
+    from numpy.typing import DTypeLike, NDArray
 
+    from npufleet.payload.slots import Slot
     from npufleet.transport import HalfTime
     from npufleet.transport.options import ConnectOptions
 
@@ -51,6 +56,7 @@ class PureFlight(asyncio.Future["Msg"]):
         headers: dict[str, str] | None,
         origin: Any,
         half_time: float,
+        slot: Slot | None,
     ) -> None:
         super().__init__(loop=transport.loop)
         self._transport = transport
@@ -62,6 +68,10 @@ class PureFlight(asyncio.Future["Msg"]):
         self.half_time = half_time
         """On `time.time()`'s clock; infinite when nobody wants to hear of it."""
         self.sent = False
+        self.placement = "inline"
+        if slot is not None:
+            self.placement = "arena"
+            self.add_done_callback(lambda _: slot.free())
 
     @property
     def status(self) -> int:
@@ -112,7 +122,7 @@ class PureTransport:
         self._id = NUID().next().decode()
         self._inbox = f"{options.inbox_prefix}.{self._id}."
         self._sequence = 0
-        self._max_payload = self._surely_fits = 0
+        self._max_payload = self._inline_below = 0
         self._pending: dict[str, PureFlight] = {}
         self._outgoing: deque[tuple[PureFlight | None, str, bytes, str, dict[str, str] | None]] = deque()
         self._outgoing_or_connected = asyncio.Event()
@@ -122,6 +132,7 @@ class PureTransport:
         self._writer: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._closed = False
+        self._beside = Beside(self.loop)
 
     async def start(self) -> None:
         """Connect, subscribe to the inbox, and begin to write."""
@@ -155,6 +166,15 @@ class PureTransport:
             return "closed"
         return "connected" if self._client.is_connected else "reconnecting"
 
+    @property
+    def placements(self) -> dict[str, int]:
+        """How many requests went which way."""
+        return {"inline": self._sequence - self._beside.placed, "arena": self._beside.placed}
+
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an ordinary array: this transport copies frames into its arena, where they are sent from."""
+        return np.empty(shape, dtype)
+
     def on_half_time(self, half_time: HalfTime) -> None:
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
         self._half_time = half_time
@@ -178,23 +198,28 @@ class PureTransport:
         fields = {header.DEADLINE: str(deadline_us)}
         if headers is not None:
             fields.update(headers)
-        if len(frame) > self._surely_fits:
-            size = len(frame) + _header_bytes(fields)
-            if size > self._max_payload:
-                raise PayloadTooLargeError.of(size, self._max_payload)
+        slot = None if len(frame) < self._inline_below else self._beside.place(frame, fields, self._max_payload)
         self._sequence += 1
         token = str(self._sequence)
         now = time.time()
         half = (now + deadline_us / 1e6) / 2 if half_time else _NEVER
-        flight = PureFlight(self, token, frame, deadline_us, headers, origin, half)
+        flight = PureFlight(self, token, frame, deadline_us, headers, origin, half, slot)
         self._pending[token] = flight
-        self._outgoing.append((flight, subject, frame, self._inbox + token, fields))
+        self._outgoing.append((flight, subject, frame if slot is None else b"", self._inbox + token, fields))
         self._outgoing_or_connected.set()
         due = min(half, deadline_us / 1e6)
         if due < self._next_due:
             self._next_due = due
             self._due.at(time.monotonic() + due - now)
         return flight
+
+    def request_inline(
+        self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, origin: Any
+    ) -> PureFlight:
+        """Queue a request that a worker could not read from the arena; the next ones go this way too, for a while."""
+        check_size(frame, {header.DEADLINE: str(deadline_us), **(headers or {})}, self._max_payload)
+        self._beside.avoid()
+        return self.request(subject, frame, deadline_us, headers, origin)
 
     def forget(self, flight: PureFlight) -> None:
         """Let a reply go nowhere, and tell the workers to drop the work."""
@@ -212,6 +237,7 @@ class PureTransport:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._fail(list(self._pending.values()), "the connection was closed by this program")
         await self._client.close()
+        await self._beside.close()
 
     def _send_cancel(self, pending: PureFlight) -> None:
         subject = subjects.cancel(f"{self._id}.{pending.token}", self._options.prefix)
@@ -242,7 +268,9 @@ class PureTransport:
 
     async def _on_message(self, message: Msg) -> None:
         pending = self._pending.pop(message.subject[len(self._inbox) :], None)
-        if pending is not None and not pending.done():
+        if not message.data and message.headers is not None and header.CLAIM in message.headers:
+            self._beside.take(pending, message)
+        elif pending is not None and not pending.done():
             pending.set_result(message)
 
     def _sweep(self) -> float | None:
@@ -278,7 +306,7 @@ class PureTransport:
 
     async def _on_connected(self) -> None:
         self._max_payload = self._client.max_payload
-        self._surely_fits = self._max_payload - _HEADER_ROOM
+        self._inline_below = min(INLINE_BYTES, self._max_payload - _HEADER_ROOM)
         self._outgoing_or_connected.set()
 
     async def _on_disconnected(self) -> None:
@@ -305,10 +333,3 @@ class PureTransport:
                 await asyncio.sleep(connection.RECONNECT_WAIT_S)
             else:
                 return
-
-
-def _header_bytes(headers: dict[str, str]) -> int:
-    """Size of a message's header block, which the broker counts against max_payload."""
-    return len(b"NATS/1.0\r\n\r\n") + sum(
-        len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items()
-    )

@@ -11,7 +11,7 @@ from npufleet.wire import dtype as dtypes
 from npufleet.wire.contract import RANK_LIMIT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 _ALLOWED = ", ".join(row.numpy.name for row in dtypes.DTYPES.values())
 
@@ -28,11 +28,23 @@ def as_array(name: str, value: object) -> NDArray[Any]:
     if isinstance(array, np.ma.MaskedArray):
         # Its mask would be lost on the way, and hidden values would come back as data.
         raise InvalidShapeError(f"tensor '{name}' is a masked array; fill it first")
-    if dtypes.of(array.dtype) is None:
-        raise InvalidShapeError(f"tensor '{name}' has dtype {array.dtype}; allowed: {_ALLOWED}")
-    if array.ndim > RANK_LIMIT:
-        raise InvalidShapeError(f"tensor '{name}' has {array.ndim} dimensions; allowed: at most {RANK_LIMIT}")
+    _check(name, array.dtype, array.ndim)
     return array
+
+
+def check_array(name: str, dtype: DTypeLike, shape: int | tuple[int, ...]) -> None:
+    """Raise `InvalidShapeError` unless a frame can hold arrays of that dtype and shape."""
+    try:
+        _check(name, np.dtype(dtype), len(shape) if isinstance(shape, tuple) else 1)
+    except TypeError as error:
+        raise InvalidShapeError(f"tensor '{name}' has dtype {dtype!r}; allowed: {_ALLOWED}") from error
+
+
+def _check(name: str, dtype: np.dtype[Any], dimensions: int) -> None:
+    if dtypes.of(dtype) is None:
+        raise InvalidShapeError(f"tensor '{name}' has dtype {dtype}; allowed: {_ALLOWED}")
+    if dimensions > RANK_LIMIT:
+        raise InvalidShapeError(f"tensor '{name}' has {dimensions} dimensions; allowed: at most {RANK_LIMIT}")
 
 
 def _converted(name: str, value: object) -> NDArray[Any]:

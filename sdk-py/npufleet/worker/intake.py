@@ -16,8 +16,10 @@ from npufleet.errors import (
     OverloadedError,
     UnsupportedError,
 )
+from npufleet.payload.exchange import AT_ONCE_BYTES, reader_of
 from npufleet.wire import dtype as dtypes
 from npufleet.wire import frame, header, subject
+from npufleet.wire.claim import Claim
 from npufleet.wire.contract import LANES
 from npufleet.worker.request import Outcome, Request
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from numpy.typing import NDArray
 
+    from npufleet.payload.peers import Peers
     from npufleet.telemetry.worker import WorkerTracing
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.queue import RequestQueue
@@ -50,11 +53,17 @@ class Intake:
     """Decodes, checks and admits; whatever is refused goes to `answer` right away."""
 
     def __init__(
-        self, queue: RequestQueue, executors: int, tracing: WorkerTracing, answer: Callable[[Outcome], None]
+        self,
+        queue: RequestQueue,
+        executors: int,
+        tracing: WorkerTracing,
+        peers: Peers,
+        answer: Callable[[Outcome], None],
     ) -> None:
         self._queue = queue
         self._executors = executors
         self._tracing = tracing
+        self._peers = peers
         self._answer = answer
         self._prepared: dict[tuple[str, bytes], Prepared] = {}
         self.in_flight: dict[int, Request] = {}
@@ -65,9 +74,29 @@ class Intake:
         """Set while nothing is in flight."""
         self.empty.set()
 
-    def receive(self, endpoint: Endpoint, message: Msg) -> None:
-        """Take one message in; it is answered now, or queued and answered later."""
+    async def receive_claim(self, endpoint: Endpoint, message: Msg) -> None:
+        """Take a message in whose frame is in an arena: read the frame first, then as any other."""
         arrived = time.perf_counter_ns()
+        data: bytes | FleetError
+        try:
+            claim = Claim.parse((message.headers or {})[header.CLAIM])
+            if claim.length < AT_ONCE_BYTES:
+                data = self._peers.read(claim)
+            else:
+                data = await asyncio.to_thread(self._peers.read, claim)
+        except FleetError as error:
+            data = error
+        self.receive(endpoint, message, data, arrived)
+
+    def receive(
+        self, endpoint: Endpoint, message: Msg, fetched: bytes | FleetError | None = None, arrived: int = 0
+    ) -> None:
+        """Take one message in; it is answered now, or queued and answered later.
+
+        `fetched` is the frame that it claims, or why there is none, and `arrived` when it came.
+        """
+        arrived = arrived or time.perf_counter_ns()
+        data = message.data if fetched is None else fetched
         if not message.reply:
             # Nobody would get the answer.
             return
@@ -81,19 +110,21 @@ class Intake:
             deadline=int((time.time() + DEFAULT_SECONDS) * 1e6),
             tensors={},
             params={},
-            payload_bytes=len(message.data),
+            payload_bytes=0 if isinstance(data, FleetError) else len(data),
             rows=0,
             key=None,
             model=endpoint.model,
             arrived=arrived,
             decoded=arrived,
             fallback_reason=headers.get(header.FALLBACK_REASON),
+            placement="inline" if fetched is None else "arena",
+            accept=reader_of(headers.get(header.ACCEPT)),
             caller=self._tracing.caller(headers),
         )
         if request.fallback_reason:
             endpoint.count_fallback(request.fallback_reason)
         try:
-            self._check(request, message, headers)
+            self._check(request, message, headers, data)
             self._admit(request)
         except FleetError as error:
             request.decoded = time.perf_counter_ns()
@@ -144,16 +175,16 @@ class Intake:
             if self.by_call_id.get(key) is request:
                 del self.by_call_id[key]
 
-    def _check(self, request: Request, message: Msg, headers: dict[str, str]) -> None:
+    def _check(self, request: Request, message: Msg, headers: dict[str, str], data: bytes | FleetError) -> None:
         if header.DEADLINE in headers:
             request.deadline = _deadline(headers[header.DEADLINE])
         if request.expired():
             raise DeadlineExceededError("deadline passed before the request arrived")
         lane = message.subject.split(".")[request.endpoint.lane_token]
         request.lane = _LANE_INDEX[subject.check_lane(lane)]
-        if header.CLAIM in headers:
-            raise UnsupportedError("this worker takes frames inside the message only")
-        self._decode(request, message.data)
+        if isinstance(data, FleetError):
+            raise data
+        self._decode(request, data)
 
     def _decode(self, request: Request, data: bytes) -> None:
         tensors, params = frame.decode(data)

@@ -14,8 +14,10 @@ from nats.nuid import NUID
 
 from npufleet import operations
 from npufleet.errors import UnavailableError, UnknownModelError, UnsupportedError
+from npufleet.payload.exchange import SWEEP_S, Exchange
 from npufleet.telemetry.worker import WorkerTracing
 from npufleet.transport.connection import Client
+from npufleet.wire import header
 from npufleet.wire.contract import OPERATIONS, VERSION
 from npufleet.wire.contract import operation as contract_operation
 from npufleet.worker import batch
@@ -50,6 +52,7 @@ SERVICE: Final = "npufleet-worker-python"
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CLOSE_SECONDS: Final = 2.0
 LOADING_SECONDS: Final = 0.1
+READERS_SECONDS: Final = 0.01
 SWITCH_SECONDS: Final = 0.0005
 
 _log = logging.getLogger(__name__)
@@ -90,8 +93,9 @@ class Worker:
         tracing = WorkerTracing(SERVICE)
         queue = RequestQueue(self._options.queue_limit)
         count = self._options.executor_count()
-        intake = Intake(queue, count, tracing, lambda outcome: replies.add(outcome))
-        replies = Replies(self._client, tracing, intake.forget)
+        exchange = Exchange()
+        intake = Intake(queue, count, tracing, exchange.peers, lambda outcome: replies.add(outcome))
+        replies = Replies(self._client, tracing, exchange, intake.forget)
         executors = Executors(count, queue, replies.deliver)
         canceller = Canceller(intake, queue, replies)
         self._intake = intake
@@ -113,7 +117,8 @@ class Worker:
         publishing = self._start("replies", replies.run())
         sweeping = self._start("sweep", canceller.sweep(executors))
         following = self._start("models", self._models.run())
-        background = {publishing, sweeping, following}
+        tidying = self._start("arena", self._tidy(exchange))
+        background = {publishing, sweeping, following, tidying}
         try:
             await self._subscribe(canceller)
             self._events.emit("ready", id=self._id, engine="python", pid=os.getpid(), devices=self._describe())
@@ -127,12 +132,15 @@ class Worker:
             following.cancel()
             if not self._lost:
                 await self._drain(intake, replies)
+                await self._await_readers(exchange)
         finally:
             queue.close()
             replies.stop()
             sweeping.cancel()
+            tidying.cancel()
             await asyncio.wait(background, timeout=CLOSE_SECONDS)
             await self._close()
+            exchange.close()
             await asyncio.to_thread(tracing.close)
         self._events.emit("stopped", served=replies.served)
         return 1 if self._lost else 0
@@ -185,11 +193,14 @@ class Worker:
         return ("call", "fallback") if self._options.primary else ("fallback",)
 
     async def _serve(self, endpoint: Endpoint) -> None:
-        receive = self._intake.receive
+        receive, receive_claim = self._intake.receive, self._intake.receive_claim
         endpoint.find_model = self._find_model
 
         async def take(message: Msg) -> None:
-            receive(endpoint, message)
+            if not message.data and message.headers is not None and header.CLAIM in message.headers:
+                await receive_claim(endpoint, message)
+            else:
+                receive(endpoint, message)
 
         subscription = await self._client.subscribe(endpoint.subject, queue=endpoint.queue_group, cb=take)
         self._endpoints[endpoint.subject] = endpoint, subscription
@@ -214,6 +225,22 @@ class Worker:
         for taker in (self._flows, self._jobs):
             if taker is not None:
                 await taker.stop()
+
+    @staticmethod
+    async def _await_readers(exchange: Exchange) -> None:
+        """Give callers time to take the last results out of the arena before it goes."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + CLOSE_SECONDS
+        while exchange.arena.slots_used and loop.time() < end:
+            exchange.sweep()
+            await asyncio.sleep(READERS_SECONDS)
+
+    @staticmethod
+    async def _tidy(exchange: Exchange) -> None:
+        """Look after the arena once a second; cancel it to stop."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            exchange.sweep()
 
     def _find_model(self, name: str, params: Mapping[str, Any]) -> Model | None:
         # Every worker serves its models on this route.

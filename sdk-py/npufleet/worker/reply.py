@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import nats.errors
 
 from npufleet.errors import CallCancelledError, DeadlineExceededError, FleetError, OverloadedError, PayloadTooLargeError
+from npufleet.payload.layout import INLINE_BYTES
 from npufleet.telemetry.worker import Step
 from npufleet.wire import header
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
+    from npufleet.payload.exchange import Exchange
     from npufleet.telemetry.worker import WorkerTracing
     from npufleet.worker.request import Outcome, Request
 
@@ -32,8 +34,11 @@ _PER_HEADER: Final = len(b": \r\n")
 class Replies:
     """Publishes outcomes; each request is answered once, by whichever outcome comes first."""
 
-    def __init__(self, client: Client, tracing: WorkerTracing, forget: Callable[[Request], None]) -> None:
+    def __init__(
+        self, client: Client, tracing: WorkerTracing, exchange: Exchange, forget: Callable[[Request], None]
+    ) -> None:
         self._client = client
+        self._exchange = exchange
         self._tracing = tracing
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -49,6 +54,7 @@ class Replies:
         """Answer a request from the event loop; later outcomes of it are dropped."""
         request = outcome.request
         if request.answered:
+            _take_back(outcome)
             return
         request.answered = True
         self._forget(request)
@@ -62,11 +68,22 @@ class Replies:
 
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Hand over the outcomes of a batch from an executor's thread."""
+        for outcome in outcomes:
+            self._lend(outcome)
         first = not self._from_threads
         self._from_threads.append(outcomes)
         if first:
             # Later ones are seen by the same wake-up.
             self._loop.call_soon_threadsafe(self._collect)
+
+    def _lend(self, outcome: Outcome) -> None:
+        """Put a large result into the arena for a caller that takes claims, on the thread that made it."""
+        request = outcome.request
+        if len(outcome.frame) < INLINE_BYTES or request.accept is None or request.answered:
+            return
+        outcome.slot = self._exchange.lend(outcome.frame, request.deadline, request.accept)
+        if outcome.slot is not None:
+            outcome.frame = b""
 
     def _collect(self) -> None:
         while self._from_threads:
@@ -105,10 +122,13 @@ class Replies:
         started = time.perf_counter_ns()
         if outcome.error is None:
             headers = success(outcome)
+            if outcome.slot is not None:
+                headers[header.CLAIM] = str(outcome.slot.claim)
             size = len(outcome.frame) + _header_bytes(headers)
             if size > self._client.max_payload:
                 outcome.error = PayloadTooLargeError.of(size, self._client.max_payload)
         if outcome.error is not None:
+            _take_back(outcome)
             headers = failure(outcome.error)
             request.endpoint.count_error(outcome.error)
         if request.fallback_reason:
@@ -117,10 +137,18 @@ class Replies:
             await self._client.publish(request.reply, outcome.frame if outcome.error is None else b"", headers=headers)
         except (nats.errors.Error, OSError) as error:
             # The connection is lost or closing: the caller's own side of it tells the caller.
+            _take_back(outcome)
             _log.warning("an answer of %s could not be sent: %s", request.endpoint.name, error or repr(error))
         self.served += 1
         if request.caller is not None:
             self._tracing.write(request.caller, steps(outcome, started, time.perf_counter_ns()))
+
+
+def _take_back(outcome: Outcome) -> None:
+    """Free the slot of a result that nobody will get."""
+    if outcome.slot is not None:
+        outcome.slot.free()
+        outcome.slot = None
 
 
 def success(outcome: Outcome) -> dict[str, str]:
@@ -171,7 +199,7 @@ def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         "npufleet.operation": endpoint.row.name,
         **({"npufleet.fallback.reason": request.fallback_reason} if request.fallback_reason else {}),
     }
-    fetched = {"npufleet.payload.placement": "inline", "npufleet.payload.bytes": request.payload_bytes}
+    fetched = {"npufleet.payload.placement": request.placement, "npufleet.payload.bytes": request.payload_bytes}
     steps = [
         step("receive", request.arrived, request.dequeued or request.decoded, where),
         step("payload.fetch", request.arrived, request.decoded, fetched),
@@ -196,5 +224,6 @@ def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         if done.model is not None:
             told["npufleet.model"] = done.model
         steps.append(step(f"execute {done.operation}", done.start, done.end, told, error_kind=done.error_kind))
-    steps.append(step("reply", publishing, published, {}, error_kind=kind))
+    answered = {} if outcome.error else {"npufleet.payload.placement": "arena" if outcome.slot else "inline"}
+    steps.append(step("reply", publishing, published, answered, error_kind=kind))
     return steps

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from npufleet.errors import FleetError
     from npufleet.operations.pipeline import Done
+    from npufleet.payload.slots import Slot
     from npufleet.telemetry.worker import Caller
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.inference import Model
@@ -43,6 +44,10 @@ class Request:
     arrived: int
     decoded: int
     fallback_reason: str | None = None
+    placement: str = "inline"
+    accept: bytes | None = None
+    """The id of the caller's arena, when the caller takes claims."""
+
     caller: Caller | None = None
     estimate: float = 0.0
     dequeued: int = 0
@@ -81,5 +86,8 @@ class Outcome:
     rows: int = 0
     members: int = 0
     links: Sequence[Caller] = ()
+    slot: Slot | None = None
+    """Where the frame is, when it is not in `frame`."""
+
     steps: Sequence[Done] = ()
     """Those of a pipeline, as far as they were executed."""

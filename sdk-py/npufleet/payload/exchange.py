@@ -1,0 +1,60 @@
+"""Both sides of the arena as one process uses them: what it lends to others of its user and takes from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from npufleet.payload import folder, layout
+from npufleet.payload.arena import Arena
+from npufleet.payload.peers import Peers
+
+if TYPE_CHECKING:
+    from npufleet.payload.slots import Slot
+
+SWEEP_S: Final = 1.0
+"""How often `sweep` should be called while there is anything to look after."""
+
+AT_ONCE_BYTES: Final = 1 << 20
+"""Copying less than this holds up an event loop for less time than it takes to ask a thread."""
+
+
+class Exchange:
+    """The arena of this process and those of others, in the folder that the environment names."""
+
+    def __init__(self, limit: int = layout.LIMIT) -> None:
+        path = folder.folder()
+        self.arena = Arena(path, limit)
+        self.peers = Peers(path)
+
+    @property
+    def accept(self) -> str | None:
+        """The value of `Npu-Accept`: the id of this process's arena, once there is one."""
+        identity = self.arena.identity
+        return None if identity is None else identity.hex()
+
+    def lend(self, frame: bytes, deadline_us: int, reader: bytes) -> Slot | None:
+        """Put a reply into a slot for the process that has the arena `reader`; None when it has to go inline."""
+        if self.peers.find(reader) is None:
+            return None
+        return self.arena.lend([frame], deadline_us / 1e6 + layout.GRACE_S, reader, self.peers.is_alive)
+
+    def sweep(self) -> None:
+        """Take back what was lent and is not needed any more, and let go of the arenas of the dead."""
+        self.arena.sweep(self.peers.is_alive)
+        self.peers.sweep()
+
+    def close(self) -> None:
+        """Remove this process's arena and let go of the others."""
+        self.arena.close()
+        self.peers.close()
+
+
+def reader_of(accept: str | None) -> bytes | None:
+    """Return the id that `Npu-Accept` names, or None; what is no id is as good as no header."""
+    if accept is None or len(accept) != 2 * layout.ID_BYTES or not accept.isascii():
+        return None
+    try:
+        identity = bytes.fromhex(accept)
+    except ValueError:
+        return None
+    return identity if len(identity) == layout.ID_BYTES else None

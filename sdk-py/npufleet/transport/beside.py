@@ -1,0 +1,113 @@
+"""Large frames of the pure transport: in the arena instead of in the message, both ways."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from npufleet.errors import FleetError, PayloadTooLargeError
+from npufleet.payload.exchange import AT_ONCE_BYTES, SWEEP_S, Exchange
+from npufleet.payload.layout import INLINE_BYTES
+from npufleet.wire import header
+from npufleet.wire.claim import Claim
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from nats.aio.msg import Msg
+
+    from npufleet.payload.slots import Slot
+
+INLINE_S: Final = 10.0
+"""For so long frames go through the broker, if they fit, after a worker could not read one in the arena."""
+
+
+class Beside:
+    """What one transport puts into its arena, and takes from those of the workers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._exchange = Exchange()
+        self._inline_until = 0.0
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
+        self.placed = 0
+        """Requests whose frame went by arena."""
+
+    def avoid(self) -> None:
+        """Send what fits through the broker for a while: a worker cannot read our arena."""
+        self._inline_until = time.monotonic() + INLINE_S
+
+    def place(self, frame: bytes, fields: dict[str, str], max_payload: int) -> Slot | None:
+        """Put a large frame into the arena and say so in the headers; None when it goes inline.
+
+        Raises `PayloadTooLargeError` when it can go neither way.
+        """
+        size = len(frame) + header_bytes(fields)
+        if size > max_payload or (len(frame) >= INLINE_BYTES and time.monotonic() >= self._inline_until):
+            slot = self._exchange.arena.put([frame])
+            if slot is not None:
+                self.placed += 1
+                fields[header.CLAIM] = str(slot.claim)
+                fields[header.ACCEPT] = slot.claim.arena.hex()
+                return slot
+        check_size(frame, fields, max_payload)
+        return None
+
+    def take(self, flight: asyncio.Future[Msg] | None, reply: Msg) -> None:
+        """End a flight with a reply whose frame is in the worker's arena; its slot is given back in any case."""
+        peers = self._exchange.peers
+        try:
+            claim = Claim.parse((reply.headers or {})[header.CLAIM])
+            if flight is None or flight.done():
+                peers.release(claim)
+            elif claim.length < AT_ONCE_BYTES:
+                reply.data = peers.take(claim)
+                flight.set_result(reply)
+            else:
+                task = self._loop.create_task(self._take_slowly(flight, reply, claim))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+        except FleetError as error:
+            if flight is not None and not flight.done():
+                flight.set_exception(error)
+        if self._tidying is None:
+            self._tidying = self._loop.call_later(SWEEP_S, self._tidy)
+
+    async def close(self) -> None:
+        """Finish what is being copied and remove the arena."""
+        for task in list(self._fetching):
+            await task
+        if self._tidying is not None:
+            self._tidying.cancel()
+        self._exchange.close()
+
+    async def _take_slowly(self, flight: asyncio.Future[Msg], reply: Msg, claim: Claim) -> None:
+        try:
+            reply.data = await self._loop.run_in_executor(None, self._exchange.peers.take, claim)
+        except FleetError as error:
+            if not flight.done():
+                flight.set_exception(error)
+        else:
+            if not flight.done():
+                flight.set_result(reply)
+
+    def _tidy(self) -> None:
+        """Let go of the arenas of workers that are gone, as long as any is open."""
+        self._exchange.sweep()
+        is_needed = len(self._exchange.peers) > 0
+        self._tidying = self._loop.call_later(SWEEP_S, self._tidy) if is_needed else None
+
+
+def check_size(frame: bytes, fields: dict[str, str], max_payload: int) -> None:
+    """Raise `PayloadTooLargeError` for what the broker does not take; it counts the headers too."""
+    size = len(frame) + header_bytes(fields)
+    if size > max_payload:
+        raise PayloadTooLargeError.of(size, max_payload)
+
+
+def header_bytes(headers: dict[str, str]) -> int:
+    """Return the size of a message's header block."""
+    return len(b"NATS/1.0\r\n\r\n") + sum(
+        len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items()
+    )
