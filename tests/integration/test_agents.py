@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -234,7 +235,9 @@ def test_a_program_of_its_own(broker: Broker, tmp_path: Path) -> None:
         """)
     )
     environment = {**os.environ, "PYTHONPATH": str(SDK), "NPUFLEET_URL": broker.url}
-    with subprocess.Popen([sys.executable, str(program)], env=environment) as process:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen([sys.executable, str(program)], env=environment))
+        stack.callback(process.kill)
 
         async def ask() -> dict[str, Any]:
             async with connected(broker) as fleet:

@@ -146,10 +146,11 @@ class Agent:
             await client.flush()
             yield self
         finally:
-            await asyncio.gather(*(endpoint.drain(drain_timeout) for endpoint in endpoints))
+            # Not found any more before it stops to hear: whoever finds it may ask it.
             for subscription in service.subscriptions:
                 if not client.is_closed:
                     await subscription.unsubscribe()
+            await asyncio.gather(*(endpoint.drain(drain_timeout) for endpoint in endpoints))
             self._fleet = None
 
     def run(self, url: str | None = None, **options: Any) -> None:

@@ -11,6 +11,7 @@ import nats.errors
 from npufleet.agents import values
 from npufleet.errors import (
     DeadlineExceededError,
+    FleetError,
     InvalidParameterError,
     UnavailableError,
     UnknownOperationError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nats.aio.client import Client
+    from nats.aio.msg import Msg
 
     from npufleet.fleet import AsyncFleet
 
@@ -65,14 +67,15 @@ async def invoke(
     headers = {header.DEADLINE: str(int((time.time() + timeout) * 1e6)), **({} if span is None else span.headers)}
     error_kind: str | None = UnavailableError.kind
     try:
-        message = await client.request(subject, data, timeout=timeout, headers=headers)
+        message = await _ask(client, agent, action, subject, data, timeout, headers)
         said = message.headers or {}
         error_kind = said.get(header.ERROR_KIND) or (UnavailableError.kind if header.ERROR in said else None)
         if error_kind is not None:
             raise from_kind(error_kind, said.get(header.ERROR, error_kind))
         return values.decode(message.data)[0]
-    except nats.errors.NoRespondersError:
-        raise await _why_nobody(client, agent, action) from None
+    except FleetError as error:
+        error_kind = error.kind
+        raise
     except nats.errors.TimeoutError:
         raise DeadlineExceededError(f"{agent}.{action} gave no answer in {timeout:g} s") from None
     except (nats.errors.Error, OSError) as error:
@@ -82,12 +85,28 @@ async def invoke(
             span.end(error_kind)
 
 
-async def _why_nobody(client: Client, agent: str, action: str) -> Exception:
-    """Say whether there is no such agent, or no such action of it."""
+async def _ask(
+    client: Client, agent: str, action: str, subject: str, data: bytes, seconds: float, headers: dict[str, str]
+) -> Msg:
+    """Ask until somebody hears it, or it is known that nobody is there to: an agent may be about to start."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return await client.request(subject, data, timeout=max(end - time.monotonic(), 0.001), headers=headers)
+        except nats.errors.NoRespondersError:
+            why = await _why_nobody(client, agent, action)
+        if why is not None or time.monotonic() >= end:
+            raise why or UnavailableError(f"agent '{agent}' is there and does not hear")
+
+
+async def _why_nobody(client: Client, agent: str, action: str) -> Exception | None:
+    """Say whether there is no such agent, or no such action of it; None when there is by now."""
     try:
         answer = await client.request(f"$SRV.INFO.{agent}", timeout=FIND_S)
         actions = [endpoint["name"] for endpoint in json.loads(answer.data)["endpoints"]]
     except (nats.errors.Error, OSError, ValueError, KeyError):
         return UnavailableError(f"no agent '{agent}' is there")
+    if action in actions:
+        return None
     listed = ", ".join(sorted(actions)) or "none"
     return UnknownOperationError(f"unknown action '{action}' of agent '{agent}'; allowed: {listed}")
