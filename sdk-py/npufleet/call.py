@@ -74,6 +74,8 @@ class Caller:
         span = start_call(operation, target.call, lane)
         flight = None if params or span is not None else route.begin(tensors, timeout)
         if flight is None:
+            if model is not None:
+                await self._check_inputs(model, tensors, params)
             flight = self._begin(target, route, tensors, params, timeout, span)
         counters = self._counters
         counters.calls += 1
@@ -95,6 +97,9 @@ class Caller:
     def statistics(self) -> Statistics:
         """Return what has been counted since the connection was opened."""
         return self._counters.snapshot(self._transport.placements)
+
+    async def _check_inputs(self, model: str, tensors: object, params: Mapping[str, object] | None) -> None:
+        """Refuse what a model does not take, where that is known."""
 
     def _begin(
         self,

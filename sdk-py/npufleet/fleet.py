@@ -362,6 +362,10 @@ class AsyncFleet(RowCaller, AsyncOperations):
         except UnavailableError:
             return None
 
+    async def _check_inputs(self, model: str, tensors: object, params: Mapping[str, object] | None) -> None:
+        if self._models is not None:
+            await self._models.check_inputs(model, tensors, (params or {}).get("version"))
+
     async def _why_nobody_serves(self, model: str) -> FleetError:
         return await self.models.why_nobody_serves(model)
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from nats.js.errors import NotFoundError
 
-from npufleet import model_files, model_policy
+from npufleet import model_files, model_policy, model_ports
 from npufleet.broker import buckets
 from npufleet.errors import (
     DeadlineExceededError,
     FleetError,
     InvalidParameterError,
+    InvalidShapeError,
     UnavailableError,
     UnknownModelError,
 )
@@ -54,6 +55,8 @@ class Models:
     def __init__(self, control: Control, call: Call) -> None:
         self._control = control
         self._call = call
+        self._known: dict[str, Infos] = {}
+        """What was last heard of the models that were asked about."""
 
     async def add(
         self,
@@ -117,6 +120,9 @@ class Models:
             if version not in model_policy.pick(info.policy, known | {version}):
                 return info
             info = await self._wait_for_workers(context, info, timeout)
+            self._known.pop(name, None)
+            if info.ready and info.version == max(known | {version}):
+                self._known[name] = [info]
             if info.workers and all(worker.state == "failed" for worker in info.workers):
                 if not keep:
                     await self._delete(context, info)
@@ -176,6 +182,7 @@ class Models:
         async with connected(self._control) as context:
             infos = await self._registered(context, name)
             chosen = _pick(infos, name, version)
+            self._known.pop(name, None)
             for info in chosen:
                 await self._delete(context, info)
             if len(chosen) == len(infos):
@@ -216,6 +223,24 @@ class Models:
             inputs=inputs,
         )
 
+    async def check_inputs(self, name: str, tensors: object, version: object) -> None:
+        """Refuse a request that a model does not take, if the workers have told what it takes; calls do this first.
+
+        What was heard may have changed: it is asked for again before anything is refused. Raises `InvalidShapeError`.
+        """
+        if self._misfit(name, tensors, version) is None:
+            return
+        try:
+            await self.info(name)
+        except (UnavailableError, UnknownModelError):
+            return  # the caller hears from whoever answers, or why nobody does
+        if (problem := self._misfit(name, tensors, version)) is not None:
+            raise InvalidShapeError(problem)
+
+    def _misfit(self, name: str, tensors: object, version: object) -> str | None:
+        ready = [info for info in self._known.get(name, ()) if info.ready and version in (None, info.version)]
+        return model_ports.misfit(ready[-1], tensors) if ready else None
+
     async def why_nobody_serves(self, name: str) -> FleetError:
         """Return the error that a caller of a model without a ready worker gets."""
         try:
@@ -242,7 +267,9 @@ class Models:
             return []
         alive = await self._alive()
         said = await entries(context, STATUS, f"{name}.*.*" if name else ">")
-        return [replace(info, workers=_workers_of(info, said, alive)) for info in infos]
+        infos = [replace(info, workers=_workers_of(info, said, alive)) for info in infos]
+        self._known |= {info.name: [each for each in infos if each.name == info.name] for info in infos}
+        return infos
 
     async def _wait_for_workers(self, context: JetStreamContext, info: ModelInfo, timeout: float) -> ModelInfo:  # noqa: ASYNC109
         """Watch the status bucket until every live worker has said `ready` or `failed`."""

@@ -34,9 +34,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "control": ("errors", "transport"),
     "model_registry": ("errors", "broker", "model_files", "model_info"),
     "model_benchmark": ("errors", "model_info"),
+    "model_ports": ("wire",),
     "models": (
         "errors", "wire", "broker", "watch", "model_files", "model_policy", "model_info", "model_registry",
-        "model_benchmark",
+        "model_benchmark", "model_ports",
     ),
     "rows": ("errors", "wire"),
     "recovery": ("errors", "wire", "transport"),

@@ -161,9 +161,6 @@ class Models:
         """Make what is served agree with what is registered."""
         registered = self._registered.get(name, Registered())
         versions = registered.versions
-        for key, (info, _) in list(self._said.items()):
-            if info.name == name and versions.get(info.version) != info:
-                await self._unsay(key)
         for key, info in list(self._failed.items()):
             if info.name == name and versions.get(info.version) != info:
                 del self._failed[key]
@@ -178,6 +175,10 @@ class Models:
             standing = [version for version, (info, _) in served.items() if versions.get(version) == info]
             kept = {version: served[version] for version in sorted(standing)[-1:]}
         await self._keep(name, kept)
+        # Only now, so that whoever hears it finds what is served instead.
+        for key, (info, _) in list(self._said.items()):
+            if info.name == name and versions.get(info.version) != info:
+                await self._unsay(key)
         if not versions and registered.policy == model_policy.LATEST:
             self._registered.pop(name, None)
 
