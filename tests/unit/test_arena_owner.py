@@ -22,6 +22,7 @@ from npufleet.payload.peers import ElsewhereError, Peers
 from npufleet.wire.claim import Claim
 from tests.support.arena_stand import folder_in
 from tests.support.broker_stand import source_environment
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -366,6 +367,35 @@ def test_a_child_does_not_keep_the_lock_of_its_parent(folder: Path) -> None:
             assert folders.clean(folder) == []
             process.kill()
             process.wait()
-            assert [removed for removed, _ in folders.clean(folder)] == [name]
+            # The child lets go when it runs for the first time.
+            ((removed, _),) = wait_until(lambda: folders.clean(folder), "the lock to be free")
+            assert removed == name
         finally:
             os.kill(int(child), signal.SIGKILL)
+
+
+def test_an_arena_that_is_being_made_is_left_alone(folder: Path) -> None:
+    file = folder / ("0" * 32)
+    file.touch(0o600)
+    assert folders.clean(folder) == []
+    os.utime(file, (0, 0))
+    assert folders.clean(folder) == [("0" * 32, 0)]
+
+
+def test_without_descriptors_there_is_no_room_and_no_arena(arena: Arena, folder: Path) -> None:
+    slot = arena.put([FRAME])
+    assert slot is not None
+    reader, other = Peers(folder), Arena(folder)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken[0] + 1, 3), before[1]))
+    try:
+        with pytest.raises(ElsewhereError):
+            reader.read(slot.claim)
+        assert other.put([FRAME]) is None
+        again = arena.put([FRAME])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(taken[0])
+    assert again is not None
+    assert reader.read(again.claim) == FRAME

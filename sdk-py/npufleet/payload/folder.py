@@ -6,12 +6,15 @@ import fcntl
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "NPUFLEET_ARENA_DIR"
 DEFAULT: Final = "/dev/shm"  # noqa: S108 - the folder inside of it is ours alone
 OFF: Final = "off"
+BEING_MADE_S: Final = 60.0
+"""An arena that is empty for longer is nobody's; before, its owner may be about to lock it."""
 
 _NAME: Final = re.compile("[0-9a-f]{32}")
 _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -89,12 +92,14 @@ def _remove_if_dead(path: Path) -> int | None:
     if descriptor is None:
         return None
     try:
+        found = os.fstat(descriptor)
+        if found.st_size == 0 and time.time() - found.st_mtime < BEING_MADE_S:
+            return None
         if has_owner(descriptor):
             return None
-        size = os.fstat(descriptor).st_blocks * 512
         path.unlink()
     except OSError:
         return None  # somebody else was quicker
     finally:
         os.close(descriptor)
-    return size
+    return found.st_blocks * 512
