@@ -98,6 +98,12 @@ def served(request: pytest.FixtureRequest, engine: str) -> Broker:
 
 
 @pytest.fixture
+def without_arena(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of this process go through the broker; to be named in `usefixtures`, which comes before `fleet`."""
+    monkeypatch.setenv("NPUFLEET_ARENA_DIR", "off")
+
+
+@pytest.fixture
 async def fleet(served: Broker, transport: str) -> AsyncIterator[AsyncFleet]:
     """A fleet of one worker of each engine, over each transport."""
     async with AsyncFleet.connect(served.url, transport=transport) as connected:

@@ -161,6 +161,7 @@ async def test_an_unknown_model_is_named(fleet: AsyncFleet) -> None:
     assert fleet.statistics().errors == {"unknown_model": 1}
 
 
+@pytest.mark.usefixtures("without_arena")
 async def test_a_payload_over_the_limit_is_refused_with_both_sizes_and_the_connection_stays(fleet: AsyncFleet) -> None:
     large = np.zeros(fleet.max_payload // 8)
     with pytest.raises(PayloadTooLargeError) as refused:

@@ -69,6 +69,7 @@ async def test_what_cannot_be_cut_into_rows_is_refused(
     assert type(refused.value) is error
 
 
+@pytest.mark.usefixtures("without_arena")
 async def test_a_row_that_fits_into_no_message_is_too_large(fleet: AsyncFleet) -> None:
     with pytest.raises(PayloadTooLargeError):
         await fleet.map("echo", {"x": np.zeros((2, fleet.max_payload), np.uint8)})
