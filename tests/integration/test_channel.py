@@ -184,6 +184,7 @@ def test_an_owner_that_stalls_costs_the_deadline_and_goes_on_later(
     with asker(asks) as fetcher:
         fetch(fetcher, address, claim(SMALL, 5000))
         process.send_signal(signal.SIGSTOP)
+        until(lambda: process.status() == psutil.STATUS_STOPPED)
         with pytest.raises(DeadlineExceededError):
             fetch(fetcher, address, claim(SMALL, 5000), timeout=0.3)
         process.send_signal(signal.SIGCONT)

@@ -149,7 +149,7 @@ async def test_without_an_arena_everything_is_as_before(
 
 
 async def test_a_worker_that_does_not_see_the_arena_gets_the_frame_inline(alone: str, place: Path) -> None:
-    with worker(alone, "--primary", NPUFLEET_ARENA_DIR="off"):
+    with worker(alone, "--primary", NPUFLEET_ARENA_DIR="off", NPUFLEET_CHANNEL="off"):
         async with connected(alone) as fleet:
             for _ in range(3):
                 assert (await fleet.call("echo", LARGE[:50_000])).array.size == 50_000

@@ -31,10 +31,13 @@ PATIENCE = 30.0
 class Broker:
     """A nats-server with JetStream on a free port, which can be restarted on the same one.
 
-    `jetstream` are settings of that block, `store` is where it keeps its files.
+    `jetstream` are settings of that block, `store` is where it keeps its files, `address` where it listens.
     """
 
-    def __init__(self, *settings: str, store: Path | None = None, jetstream: str = "") -> None:
+    def __init__(
+        self, *settings: str, store: Path | None = None, jetstream: str = "", address: str = "127.0.0.1"
+    ) -> None:
+        self._address = address
         self._folder = tempfile.TemporaryDirectory(prefix="npufleet-test-")
         configuration = Path(self._folder.name, "server.conf")
         # The streams reserve more than a small disk has.
@@ -45,7 +48,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        words = ["-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", self._folder.name]
+        words = ["-a", self._address, "-p", str(self.port), "--ports_file_dir", self._folder.name]
         command = [str(find_server()), "-c", str(self._configuration), *words]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         folder, pid = Path(self._folder.name), self.process.pid
@@ -53,7 +56,7 @@ class Broker:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self._address}:{self.port}"
 
     def kill(self) -> None:
         self.process.kill()
@@ -76,9 +79,10 @@ class WorkerProcess:
         *options: str,
         engine: str = "python",
         program: Sequence[str] = ("-m", "npufleet.worker"),
+        prefix: Sequence[str] = (),
         **environment: str,
     ) -> None:
-        command = [sys.executable, *program, "--engine", engine, "--json", "--url", url, *options]
+        command = [*prefix, sys.executable, *program, "--engine", engine, "--json", "--url", url, *options]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NPUFLEET_"))}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(

@@ -4,5 +4,6 @@
 - `arena`, `slots`: this process's own arena, into which it puts frames
 - `peers`: reading frames from the arenas of others
 - `exchange`: both sides as one process uses them
+- `remote`: the channel as one process uses it
 - `channel`: fetching a claimed frame over ZeroMQ, from a process whose arena cannot be opened
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from npufleet.payload import folder, layout
 from npufleet.payload.arena import Arena
 from npufleet.payload.peers import Peers
+from npufleet.payload.remote import Remote
 
 if TYPE_CHECKING:
     from npufleet.payload.slots import Slot
@@ -17,14 +18,18 @@ SWEEP_S: Final = 1.0
 AT_ONCE_BYTES: Final = 1 << 20
 """Copying less than this holds up an event loop for less time than it takes to ask a thread."""
 
+ELSEWHERE: Final = b""
+"""The reader of a reply that is fetched over the channel: nothing here shows whether it lives, so the lease ends it."""
+
 
 class Exchange:
     """The arena of this process and those of others, in the folder that the environment names."""
 
-    def __init__(self, limit: int = layout.LIMIT) -> None:
+    def __init__(self, limit: int = layout.LIMIT, broker: str = "") -> None:
         path = folder.folder()
         self.arena = Arena(path, limit)
         self.peers = Peers(path)
+        self.remote = Remote(self, broker)
 
     @property
     def accept(self) -> str | None:
@@ -34,17 +39,25 @@ class Exchange:
 
     def lend(self, frame: bytes, deadline_us: int, reader: bytes) -> Slot | None:
         """Put a reply into a slot for the process that has the arena `reader`; None when it has to go inline."""
-        if self.peers.find(reader) is None:
+        if reader != ELSEWHERE and self.peers.find(reader) is None:
             return None
-        return self.arena.lend([frame], deadline_us / 1e6 + layout.GRACE_S, reader, self.peers.is_alive)
+        slot = self.arena.lend([frame], deadline_us / 1e6 + layout.GRACE_S, reader, self._is_alive)
+        if slot is not None and reader == ELSEWHERE and self.remote.address() is None:
+            slot.free()
+            return None
+        return slot
+
+    def _is_alive(self, reader: bytes) -> bool:
+        return reader == ELSEWHERE or self.peers.is_alive(reader)
 
     def sweep(self) -> None:
         """Take back what was lent and is not needed any more, and let go of the arenas of the dead."""
-        self.arena.sweep(self.peers.is_alive)
+        self.arena.sweep(self._is_alive)
         self.peers.sweep()
 
     def close(self) -> None:
         """Remove this process's arena and let go of the others."""
+        self.remote.close()
         self.arena.close()
         self.peers.close()
 

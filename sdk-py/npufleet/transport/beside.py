@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from npufleet.payload.slots import Slot
+    from npufleet.transport.pure import PureFlight
 
 INLINE_S: Final = 10.0
 """For so long frames go through the broker, if they fit, after a worker could not read one in the arena."""
@@ -25,9 +26,9 @@ INLINE_S: Final = 10.0
 class Beside:
     """What one transport puts into its arena, and takes from those of the workers."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, broker: str) -> None:
         self._loop = loop
-        self._exchange = Exchange()
+        self._exchange = Exchange(broker=broker)
         self._inline_until = 0.0
         self._fetching: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.TimerHandle | None = None
@@ -50,18 +51,21 @@ class Beside:
                 self.placed += 1
                 fields[header.CLAIM] = str(slot.claim)
                 fields[header.ACCEPT] = slot.claim.arena.hex()
+                if (channel := self._exchange.remote.address()) is not None:
+                    fields[header.CHANNEL] = channel
                 return slot
         check_size(frame, fields, max_payload)
         return None
 
-    def take(self, flight: asyncio.Future[Msg] | None, reply: Msg) -> None:
+    def take(self, flight: PureFlight | None, reply: Msg) -> None:
         """End a flight with a reply whose frame is in the worker's arena; its slot is given back in any case."""
         peers = self._exchange.peers
         try:
             claim = Claim.parse((reply.headers or {})[header.CLAIM])
             if flight is None or flight.done():
+                # Over the channel the lease ends it.
                 peers.release(claim)
-            elif claim.length < AT_ONCE_BYTES:
+            elif claim.length < AT_ONCE_BYTES and peers.find(claim.arena) is not None:
                 reply.data = peers.take(claim)
                 flight.set_result(reply)
             else:
@@ -82,9 +86,16 @@ class Beside:
             self._tidying.cancel()
         self._exchange.close()
 
-    async def _take_slowly(self, flight: asyncio.Future[Msg], reply: Msg, claim: Claim) -> None:
+    async def _take_slowly(self, flight: PureFlight, reply: Msg, claim: Claim) -> None:
+        channel = (reply.headers or {}).get(header.CHANNEL)
+
+        def take() -> bytes:
+            if channel is None or self._exchange.peers.find(claim.arena) is not None:
+                return self._exchange.peers.take(claim)
+            return self._exchange.remote.fetch(claim, channel, flight.deadline_us, release=True)
+
         try:
-            reply.data = await self._loop.run_in_executor(None, self._exchange.peers.take, claim)
+            reply.data = await self._loop.run_in_executor(None, take)
         except FleetError as error:
             if not flight.done():
                 flight.set_exception(error)

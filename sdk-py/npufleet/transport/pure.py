@@ -132,7 +132,7 @@ class PureTransport:
         self._writer: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._closed = False
-        self._beside = Beside(self.loop)
+        self._beside = Beside(self.loop, options.url)
 
     async def start(self) -> None:
         """Connect, subscribe to the inbox, and begin to write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from npufleet.errors import (
     OverloadedError,
     UnsupportedError,
 )
-from npufleet.payload.exchange import AT_ONCE_BYTES, reader_of
+from npufleet.payload.exchange import AT_ONCE_BYTES, ELSEWHERE, reader_of
 from npufleet.wire import dtype as dtypes
 from npufleet.wire import frame, header, subject
 from npufleet.wire.claim import Claim
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from numpy.typing import NDArray
 
-    from npufleet.payload.peers import Peers
+    from npufleet.payload.exchange import Exchange
     from npufleet.telemetry.worker import WorkerTracing
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.queue import RequestQueue
@@ -57,13 +58,13 @@ class Intake:
         queue: RequestQueue,
         executors: int,
         tracing: WorkerTracing,
-        peers: Peers,
+        exchange: Exchange,
         answer: Callable[[Outcome], None],
     ) -> None:
         self._queue = queue
         self._executors = executors
         self._tracing = tracing
-        self._peers = peers
+        self._exchange = exchange
         self._answer = answer
         self._prepared: dict[tuple[str, bytes], Prepared] = {}
         self.in_flight: dict[int, Request] = {}
@@ -78,22 +79,35 @@ class Intake:
         """Take a message in whose frame is in an arena: read the frame first, then as any other."""
         arrived = time.perf_counter_ns()
         data: bytes | FleetError
+        headers = message.headers or {}
+        placement = "arena"
         try:
-            claim = Claim.parse((message.headers or {})[header.CLAIM])
-            if claim.length < AT_ONCE_BYTES:
-                data = self._peers.read(claim)
+            claim = Claim.parse(headers[header.CLAIM])
+            peers, remote = self._exchange.peers, self._exchange.remote
+            if header.CHANNEL in headers and peers.find(claim.arena) is None:
+                placement = "zeromq"
+                ends = _deadline(headers[header.DEADLINE]) if header.DEADLINE in headers else _default_deadline()
+                fetch = functools.partial(remote.fetch, claim, headers[header.CHANNEL], ends, release=False)
+                data = await asyncio.to_thread(fetch)
+            elif claim.length < AT_ONCE_BYTES:
+                data = peers.read(claim)
             else:
-                data = await asyncio.to_thread(self._peers.read, claim)
+                data = await asyncio.to_thread(peers.read, claim)
         except FleetError as error:
             data = error
-        self.receive(endpoint, message, data, arrived)
+        self.receive(endpoint, message, data, arrived, placement)
 
     def receive(
-        self, endpoint: Endpoint, message: Msg, fetched: bytes | FleetError | None = None, arrived: int = 0
+        self,
+        endpoint: Endpoint,
+        message: Msg,
+        fetched: bytes | FleetError | None = None,
+        arrived: int = 0,
+        placement: str = "inline",
     ) -> None:
         """Take one message in; it is answered now, or queued and answered later.
 
-        `fetched` is the frame that it claims, or why there is none, and `arrived` when it came.
+        `fetched` is the frame that it claims, or why there is none, `arrived` when it came, and `placement` which way.
         """
         arrived = arrived or time.perf_counter_ns()
         data = message.data if fetched is None else fetched
@@ -107,7 +121,7 @@ class Intake:
             lane=0,
             reply=message.reply,
             call_id=subject.call_id(message.reply),
-            deadline=int((time.time() + DEFAULT_SECONDS) * 1e6),
+            deadline=_default_deadline(),
             tensors={},
             params={},
             payload_bytes=0 if isinstance(data, FleetError) else len(data),
@@ -117,8 +131,8 @@ class Intake:
             arrived=arrived,
             decoded=arrived,
             fallback_reason=headers.get(header.FALLBACK_REASON),
-            placement="inline" if fetched is None else "arena",
-            accept=reader_of(headers.get(header.ACCEPT)),
+            placement=placement,
+            accept=ELSEWHERE if placement == "zeromq" else reader_of(headers.get(header.ACCEPT)),
             caller=self._tracing.caller(headers),
         )
         if request.fallback_reason:
@@ -232,6 +246,10 @@ class Intake:
 
 def _overloaded(message: str, wait: float) -> OverloadedError:
     return OverloadedError(message, retry_after=max(wait, MINIMUM_RETRY_AFTER))
+
+
+def _default_deadline() -> int:
+    return int((time.time() + DEFAULT_SECONDS) * 1e6)
 
 
 def _deadline(text: str) -> int:

@@ -124,6 +124,8 @@ class Replies:
             headers = success(outcome)
             if outcome.slot is not None:
                 headers[header.CLAIM] = str(outcome.slot.claim)
+                if request.placement == "zeromq" and (channel := self._exchange.remote.address()) is not None:
+                    headers[header.CHANNEL] = channel
             size = len(outcome.frame) + _header_bytes(headers)
             if size > self._client.max_payload:
                 outcome.error = PayloadTooLargeError.of(size, self._client.max_payload)
@@ -224,6 +226,6 @@ def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         if done.model is not None:
             told["npufleet.model"] = done.model
         steps.append(step(f"execute {done.operation}", done.start, done.end, told, error_kind=done.error_kind))
-    answered = {} if outcome.error else {"npufleet.payload.placement": "arena" if outcome.slot else "inline"}
+    answered = {} if outcome.error else {"npufleet.payload.placement": request.placement if outcome.slot else "inline"}
     steps.append(step("reply", publishing, published, answered, error_kind=kind))
     return steps

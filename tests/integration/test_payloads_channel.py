@@ -1,0 +1,122 @@
+"""Large frames between processes that cannot open each other's arenas: over the ZeroMQ channel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from npufleet import AsyncFleet, PayloadTooLargeError
+from tests.support.waiting import until
+from tests.support.worker_stand import Broker, WorkerProcess, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LARGE = np.random.default_rng(5).standard_normal(1 << 17)
+"""1 MiB."""
+
+HUGE = np.random.default_rng(6).standard_normal(1 << 21)
+"""16 MiB: more than the broker takes."""
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the worker's arena is: on another host, as far as its callers can see."""
+    return tmp_path_factory.mktemp("there")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the arena of this process is."""
+    monkeypatch.setenv("NPUFLEET_ARENA_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def url(there: Path) -> Iterator[str]:
+    with Broker() as broker, worker(broker.url, "--primary", NPUFLEET_ARENA_DIR=str(there)):
+        yield broker.url
+
+
+async def test_frames_that_no_message_carries_come_and_go(url: str) -> None:
+    async with AsyncFleet.connect(url, transport="pure") as fleet:
+        for sent in (LARGE, HUGE, HUGE[::-1], LARGE):
+            assert np.array_equal((await fleet.call("echo", {"x": sent}))["x"], sent)
+        np.testing.assert_allclose(await fleet.fft(HUGE.reshape(-1, 1024)), np.fft.rfft(HUGE.reshape(-1, 1024)))
+        assert fleet.statistics().placements == {"arena": 5}
+
+
+async def test_results_are_given_back(url: str, there: Path) -> None:
+    async with AsyncFleet.connect(url, transport="pure") as fleet:
+        for _ in range(5):
+            await fleet.call("echo", {"x": HUGE})
+        (arena,) = (there / f"npufleet-{os.geteuid()}").iterdir()
+        size = arena.stat().st_size
+        # A lease ends a second after the deadline, in 31 s: slots that were not given back would add up.
+        for _ in range(40):
+            await fleet.call("echo", {"x": HUGE})
+        assert arena.stat().st_size <= size + 2 * 2 * HUGE.nbytes
+
+
+async def test_without_a_channel_the_broker_carries_what_it_can(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPUFLEET_CHANNEL", "off")
+    async with AsyncFleet.connect(url, transport="pure") as fleet:
+        small = LARGE[: 1 << 15]
+        assert np.array_equal((await fleet.call("echo", {"x": small}))["x"], small)
+        with pytest.raises(PayloadTooLargeError):
+            await fleet.call("echo", {"x": HUGE})
+
+
+async def test_a_wrong_key_is_a_frame_that_goes_through_the_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPUFLEET_CHANNEL_SECURITY", "curve")
+    monkeypatch.setattr("npufleet.payload.remote.Remote.address", lambda _: f"tcp://127.0.0.1:1;{'0' * 40}")
+    async with AsyncFleet.connect(url, transport="pure") as fleet:
+        small = LARGE[: 1 << 15]
+        assert np.array_equal((await fleet.call("echo", {"x": small}))["x"], small)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def other_host() -> Iterator[tuple[str, str]]:
+    """A network namespace of its own, joined by a cable: its name, and the address of this side."""
+    name, cable = f"npu{os.getpid()}", f"nv{os.getpid()}"
+    if shutil.which("ip") is None:
+        pytest.skip("no `ip` here")
+    try:
+        ip("netns", "add", name)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+    with contextlib.ExitStack() as stack:
+        stack.callback(ip, "netns", "delete", name)
+        ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("address", "add", "10.213.7.1/24", "dev", cable)
+        ip("link", "set", cable, "up")
+        ip("-n", name, "address", "add", "10.213.7.2/24", "dev", "eth0")
+        ip("-n", name, "link", "set", "eth0", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+        yield name, "10.213.7.1"
+
+
+@pytest.mark.slow
+async def test_two_hosts_with_curve(other_host: tuple[str, str], there: Path) -> None:
+    namespace, address = other_host
+    with Broker(address=address) as broker:
+        process = WorkerProcess(
+            broker.url, "--primary", NPUFLEET_ARENA_DIR=str(there), prefix=("ip", "netns", "exec", namespace)
+        )
+        with process.ready():
+            async with AsyncFleet.connect(broker.url, transport="pure") as fleet:
+                for _ in range(3):
+                    assert np.array_equal((await fleet.call("echo", {"x": HUGE}))["x"], HUGE)
+                process.process.kill()
+                await until(lambda: process.process.poll() is not None)
