@@ -5,6 +5,12 @@ BIN := .venv/bin
 CARGO := $(shell command -v cargo 2>/dev/null)
 RUST := cd workers-rs &&
 
+# No part of the SDK that NPUFLEET_NATIVE changes: frames, telemetry, workers, brokers, arenas.
+WITHOUT_CORE_ALIKE := tests/unit/test_wire_* tests/unit/test_operations_* tests/unit/test_telemetry_* \
+	tests/unit/test_worker_* tests/unit/test_arena_* tests/unit/test_channel_* tests/unit/test_arrows.py \
+	tests/unit/test_public_names.py tests/unit/test_errors.py tests/unit/test_native_[fst]* \
+	tests/integration/test_worker_* tests/integration/test_broker_*
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-rust test-python test-pure test-slow chaos check lint-rust lint-python deny contract format bench docs clean
 
@@ -30,7 +36,8 @@ test-python: setup
 	@$(BIN)/python -m pytest
 
 test-pure: setup
-	@NPUFLEET_NATIVE=off $(BIN)/python -m pytest tests/unit tests/integration
+	@NPUFLEET_NATIVE=off $(BIN)/python -m pytest tests/unit tests/integration --default-transport \
+		$(WITHOUT_CORE_ALIKE:%=--ignore-glob='$(CURDIR)/%')
 
 test-slow: setup ## the tests that take long or build tools first (Jaeger, the nats CLI)
 	@$(BIN)/python -m pytest -m slow --timeout 3600

@@ -25,6 +25,25 @@ _traces = tempfile.TemporaryDirectory(prefix="npufleet-test-traces-")
 os.environ["NPUFLEET_TRACE_DIR"] = _traces.name
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option for the second run of the tests, without the compiled core."""
+    parser.addoption(
+        "--default-transport",
+        action="store_true",
+        help="leave out tests that name their transport: what NPUFLEET_NATIVE chooses does not reach them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the option says."""
+    if not config.getoption("--default-transport"):
+        return
+    named = [item for item in items if "transport" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=named)
+    left_out = set(named)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def native_missing() -> str | None:
     """Why the compiled core cannot be tested here, or None."""
     return None if _engine.native_or_none() else _engine.reason()
