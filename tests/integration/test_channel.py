@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import zmq
+from zmq.utils import z85
 
 from npufleet.errors import (
     DeadlineExceededError,
@@ -33,10 +34,14 @@ from tests.support.waiting import wait_until as until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-needs_core = pytest.mark.skipif(importlib.util.find_spec("npufleet._native") is None, reason="no compiled core")
+without_core = os.environ.get("NPUFLEET_NATIVE") == "off" or importlib.util.find_spec("npufleet._native") is None
+needs_core = pytest.mark.skipif(without_core, reason="no compiled core")
 ENGINES = ["python", pytest.param("rust", marks=needs_core)]
 LENDS = pytest.mark.parametrize("lends", ENGINES)
 ASKS = pytest.mark.parametrize("asks", ENGINES)
+
+WEAK_KEYS = ("00" * 32, "01" + "00" * 31, "ff" * 32)
+"""Points of small order and one beyond the field, with which a shared secret cannot be made."""
 
 
 @LENDS
@@ -97,6 +102,18 @@ def test_keys_that_do_not_fit_are_said_to_be_it(lends: str, asks: str) -> None:
         with pytest.raises(InvalidFrameError, match="key"):
             fetch(fetcher, f"{place};{'#' * 40}", wanted)
         assert fetch(fetcher, sealed, wanted) == pattern(10)
+
+
+@LENDS
+@ASKS
+@pytest.mark.parametrize("key", WEAK_KEYS)
+def test_forged_keys_that_are_weak_points_end_nobody(lends: str, asks: str, key: str) -> None:
+    shelf = Shelf()
+    wanted = shelf.put(1, 10)
+    with owner(lends, shelf, "curve") as address, asker(asks) as fetcher:
+        with pytest.raises(PayloadLostError):
+            fetch(fetcher, f"{address.partition(';')[0]};{z85.encode(bytes.fromhex(key)).decode()}", wanted)
+        assert fetch(fetcher, address, wanted) == pattern(10)
 
 
 @LENDS

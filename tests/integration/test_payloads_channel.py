@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, PayloadTooLargeError
+from npufleet.payload.channel import security
+from npufleet.payload.remote import Remote
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, WorkerProcess, worker
 
@@ -76,10 +78,16 @@ async def test_without_a_channel_the_broker_carries_what_it_can(url: str, monkey
 
 async def test_a_wrong_key_is_a_frame_that_goes_through_the_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPUFLEET_CHANNEL_SECURITY", "curve")
-    monkeypatch.setattr("npufleet.payload.remote.Remote.address", lambda _: f"tcp://127.0.0.1:1;{'0' * 40}")
+    right = Remote.address
+
+    def wrong(remote: Remote) -> str:
+        return f"{str(right(remote)).partition(';')[0]};{security.new_pair()[0]}"
+
+    monkeypatch.setattr(Remote, "address", wrong)
     async with AsyncFleet.connect(url, transport="pure") as fleet:
         small = LARGE[: 1 << 15]
         assert np.array_equal((await fleet.call("echo", {"x": small}))["x"], small)
+        assert fleet.statistics().placements == {"arena": 1, "inline": 1}
 
 
 def ip(*words: str) -> None:
