@@ -5,11 +5,11 @@ BIN := .venv/bin
 CARGO := $(shell command -v cargo 2>/dev/null)
 RUST := cd workers-rs &&
 
-# No part of the SDK that NPUFLEET_NATIVE changes: frames, telemetry, workers, brokers, arenas.
-WITHOUT_CORE_ALIKE := tests/unit/test_wire_* tests/unit/test_operations_* tests/unit/test_telemetry_* \
-	tests/unit/test_worker_* tests/unit/test_arena_* tests/unit/test_channel_* tests/unit/test_arrows.py \
-	tests/unit/test_public_names.py tests/unit/test_errors.py tests/unit/test_native_[fst]* \
-	tests/integration/test_worker_* tests/integration/test_broker_*
+# Tests of what NPUFLEET_NATIVE does not change: frames, telemetry, workers, brokers, payloads, and jobs, whose connection
+# is nats-py's always. tests/integration/test_jobs.py stays, as one look at jobs where there is no core.
+CORE_ALIKE := $(addprefix tests/unit/test_,wire_* operations_* telemetry_* worker_* arena_* channel_* arrows.py \
+	public_names.py errors.py native_[fst]*) $(addprefix tests/integration/test_,worker_* broker_* channel* payloads_* \
+	jobs_* agents.py models_memory.py models_devices.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-rust test-python test-pure test-slow chaos check lint-rust lint-python deny contract format bench docs clean
@@ -37,7 +37,7 @@ test-python: setup
 
 test-pure: setup
 	@NPUFLEET_NATIVE=off $(BIN)/python -m pytest tests/unit tests/integration --default-transport \
-		$(WITHOUT_CORE_ALIKE:%=--ignore-glob='$(CURDIR)/%')
+		$(CORE_ALIKE:%=--ignore-glob='$(CURDIR)/%')
 
 test-slow: setup ## the tests that take long or build tools first (Jaeger, the nats CLI)
 	@$(BIN)/python -m pytest -m slow --timeout 3600
