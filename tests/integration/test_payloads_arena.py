@@ -298,3 +298,37 @@ async def test_empty_and_asarray_give_arrays_to_send(url: str, served: WorkerPro
             fleet.empty(3, "nonsense")
         with pytest.raises(InvalidShapeError, match="9 dimensions"):
             fleet.empty((1,) * 9)
+
+
+KILLS = 200
+BASELINE_S = 5.0
+
+
+@pytest.mark.slow
+async def test_kills_of_both_sides_at_any_moment_leave_no_slot_in_use(alone: str, place: Path) -> None:
+    random = np.random.default_rng(17)
+    environment = source_environment(NPUFLEET_ARENA_DIR=str(place))
+    before = set(arenas(place))
+    kills = 0
+    async with connected(alone) as fleet:
+        while kills < KILLS:
+            with worker(alone, "--primary", NPUFLEET_ARENA_DIR=str(place)) as served:
+                for _ in range(10):
+                    command = [sys.executable, "-c", CALLER, alone]
+                    caller = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)  # noqa: ASYNC220
+                    assert caller.stdout is not None
+                    await asyncio.to_thread(caller.stdout.readline)
+                    await asyncio.sleep(random.uniform(0.0, 0.3))
+                    caller.kill()
+                    await asyncio.to_thread(caller.communicate)
+                    kills += 1
+                    assert (await fleet.call("echo", LARGE)).array.tobytes() == LARGE.tobytes()
+                calls = [asyncio.create_task(fleet.call("echo", LARGE, timeout=2)) for _ in range(8)]
+                await asyncio.sleep(random.uniform(0.0, 0.1))
+                served.process.kill()
+                kills += 1
+                for each in await asyncio.gather(*calls, return_exceptions=True):
+                    assert isinstance(each, TimeoutError | PayloadLostError) or each.array.size == LARGE.size
+        # Ours is left, and nothing is in it.
+        await until(lambda: len(set(arenas(place)) - before) == 1, "the arenas of the dead to go", BASELINE_S)
+        await until(lambda: sum(map(in_use, set(arenas(place)) - before)) == 0, "every slot to be free", BASELINE_S)

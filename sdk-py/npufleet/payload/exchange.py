@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SWEEP_S: Final = 1.0
 """How often `sweep` should be called while there is anything to look after."""
 
+CLEAN_EVERY: Final = 3
+"""How many sweeps there are to one look at the whole folder."""
+
 AT_ONCE_BYTES: Final = 1 << 20
 """Copying less than this holds up an event loop for less time than it takes to ask a thread."""
 
@@ -27,6 +30,8 @@ class Exchange:
 
     def __init__(self, limit: int = layout.LIMIT, broker: str = "") -> None:
         path = folder.folder()
+        self._folder = path
+        self._sweeps = 0
         self.arena = Arena(path, limit)
         self.peers = Peers(path)
         self.remote = Remote(self, broker)
@@ -54,6 +59,10 @@ class Exchange:
         """Take back what was lent and is not needed any more, and let go of the arenas of the dead."""
         self.arena.sweep(self._is_alive)
         self.peers.sweep()
+        self._sweeps += 1
+        if self._folder is not None and self._sweeps % CLEAN_EVERY == 0:
+            # Also those that we never opened: nobody may be left who has.
+            folder.clean(self._folder)
 
     def close(self) -> None:
         """Remove this process's arena and let go of the others."""
