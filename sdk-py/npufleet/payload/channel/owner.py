@@ -62,6 +62,7 @@ class Owner:
             self._socket.close()
             raise context.short(error) from error
         self.address = Address(f"tcp://{bracketed(host)}:{port}", keys and keys[0])
+        self._process = os.getpid()
         self._sources: dict[bytes, Source] = {}
         self._transfers = Transfers()
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="npufleet-channel", daemon=True)
@@ -85,10 +86,11 @@ class Owner:
         self._sources.pop(arena, None)
 
     def close(self) -> None:
-        """End it; closing again does nothing."""
+        """End it; closing again does nothing. In a forked child the parent's goes on."""
         if self._thread is not None:
-            os.eventfd_write(self._stop, 1)
-            self._thread.join()
+            if self._process == os.getpid():
+                os.eventfd_write(self._stop, 1)
+                self._thread.join()
             self._thread = None
             os.close(self._stop)
 
