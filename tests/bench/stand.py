@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "bench" / "out"
 RELEASE = ROOT / "workers-rs" / "target" / "release"
+EXAMPLES = ("floor", "kernel", "bare", "load", "echo")
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 
 
@@ -26,16 +27,9 @@ class Effort:
 def build_floor_programs() -> None:
     """Build the Rust side of the comparisons: the raw echo, the bare kernel, bare OpenVINO."""
     command = ["cargo", "build", "--release", "--quiet", "--manifest-path", str(ROOT / "workers-rs" / "Cargo.toml")]
-    examples = ["--example", "floor", "--example", "kernel", "--example", "bare", "--example", "echo"]
+    examples = [part for name in EXAMPLES for part in ("--example", name)]
     packages = [
-        "-p",
-        "npufleet-client",
-        "-p",
-        "npufleet-operations",
-        "-p",
-        "npufleet-inference",
-        "-p",
-        "npufleet-payload",
+        part for name in ("client", "operations", "inference", "payload") for part in ("-p", f"npufleet-{name}")
     ]
     subprocess.run([*command, *packages, *examples], check=True)
 

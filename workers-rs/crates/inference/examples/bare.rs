@@ -1,6 +1,6 @@
 //! Bare OpenVINO: rows per second of a model with nothing around it, as the floor that the benchmarks compare with.
 //!
-//! `bare MODEL [--batch 1] [--seconds 2] [--threads 1] [--inference-threads 1] [--library FILE]`
+//! `bare MODEL [--batch 1] [--shape 3,48,192] [--seconds 2] [--threads 1] [--inference-threads 1] [--library FILE]`
 //!
 //! Each thread has a compiled model and a request of its own, its input stays where it is, and nobody reads the
 //! output. Prints one JSON object: rows and inferences per second, and the latency of an inference in microseconds.
@@ -25,6 +25,8 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 struct Options {
     model: String,
     batch: i64,
+    /// Sizes of the dimensions after the first, where they are open.
+    shape: Vec<i64>,
     seconds: f64,
     threads: usize,
     inference_threads: usize,
@@ -35,6 +37,7 @@ fn options() -> Outcome<Options> {
     let mut options = Options {
         model: String::new(),
         batch: 1,
+        shape: Vec::new(),
         seconds: 2.0,
         threads: 1,
         inference_threads: 1,
@@ -45,6 +48,7 @@ fn options() -> Outcome<Options> {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--batch" => options.batch = value()?.parse()?,
+            "--shape" => options.shape = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--seconds" => options.seconds = value()?.parse()?,
             "--threads" => options.threads = value()?.parse()?,
             "--inference-threads" => options.inference_threads = value()?.parse()?,
@@ -87,7 +91,7 @@ fn run(options: &Options) -> Outcome<Vec<f64>> {
     unsafe {
         check(ov::ov_core_create(&raw mut core))?;
         check(ov::ov_core_read_model(core, path.as_ptr(), ptr::null(), &raw mut model))?;
-        batched(model, options.batch)?;
+        shaped(model, options.batch, &options.shape)?;
         check(ov::ov_core_compile_model_props(
             core,
             model,
@@ -127,11 +131,11 @@ fn run(options: &Options) -> Outcome<Vec<f64>> {
     Ok(latencies)
 }
 
-/// Gives every input `batch` rows.
+/// Gives every input `batch` rows of the given shape.
 ///
 /// # Safety
 /// `model` is a valid model that nobody else uses.
-unsafe fn batched(model: *mut ov::ov_model_t, batch: i64) -> Outcome<()> {
+unsafe fn shaped(model: *mut ov::ov_model_t, batch: i64, rest: &[i64]) -> Outcome<()> {
     let mut inputs = 0;
     // SAFETY: the model is valid by the caller's promise; the rest are locals that outlive the calls.
     unsafe {
@@ -147,8 +151,9 @@ unsafe fn batched(model: *mut ov::ov_model_t, batch: i64) -> Outcome<()> {
                 dims: ptr::null_mut(),
             };
             check(ov::ov_port_get_partial_shape(port, &raw mut shape))?;
-            if shape.rank.max > 0 {
-                *shape.dims = ov::ov_dimension_t { min: batch, max: batch };
+            let sizes = std::iter::once(&batch).chain(rest);
+            for (at, size) in sizes.enumerate().take(shape.rank.max.max(0) as usize) {
+                *shape.dims.add(at) = ov::ov_dimension_t { min: *size, max: *size };
             }
             shapes.push(shape);
         }

@@ -200,9 +200,6 @@ impl Models {
         let empty = Registered::default();
         let Registered { versions, policy } = self.registered.get(name).unwrap_or(&empty).clone();
         let still_there = |entry: &Entry| versions.get(&entry.version) == Some(entry);
-        self.registry
-            .withdraw(|entry| entry.name == name && !still_there(entry))
-            .await;
         self.failed.retain(|_, entry| entry.name != name || still_there(entry));
         // What does not load is as good as not registered: of two versions the older one is then the latest.
         let wanted = loop {
@@ -221,6 +218,10 @@ impl Models {
         };
         let none_loads = wanted.is_empty() && !policy.pick(&versions).is_empty();
         self.retire_others(name, &wanted, none_loads.then_some(&versions)).await;
+        // Only now, so that whoever hears it finds what is served instead.
+        self.registry
+            .withdraw(|entry| entry.name == name && !still_there(entry))
+            .await;
         if versions.is_empty() && policy == Policy::Latest {
             self.registered.remove(name);
         }
