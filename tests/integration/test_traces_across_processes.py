@@ -94,6 +94,18 @@ async def test_one_call_is_one_trace(broker, fleet, receiver, sdk_environment):
     assert all(root.start <= span.start <= span.end <= root.end for span in spans.values())
 
 
+async def test_the_way_of_a_large_frame_is_in_the_trace(broker, fleet, receiver, sdk_environment):
+    sdk_environment(OTEL_TRACES_SAMPLER="always_on")
+    async with AsyncFleet.connect(broker.url, transport="pure") as sdk:
+        result = await sdk.call("echo", np.zeros(10_000))
+    spans = receiver.wait_names(result.trace_id, "call echo", *WORKER_SPANS)
+    ways = {
+        name: spans[name].attributes["npufleet.payload.placement"] for name in ("call echo", "payload.fetch", "reply")
+    }
+    assert set(ways.values()) == {"arena"}
+    assert spans["payload.fetch"].attributes["npufleet.payload.bytes"] > 80_000
+
+
 async def test_a_failed_call_is_a_failed_span_in_both_processes(broker, fleet, receiver, sdk_environment):
     sdk_environment(OTEL_TRACES_SAMPLER="always_on")
     async with AsyncFleet.connect(broker.url) as sdk, client(broker.url) as plain:
