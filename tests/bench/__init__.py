@@ -8,6 +8,7 @@ Layout
     calls.py      echo against the raw floor: rate, latency, both transports, tracing
     inference.py  models against bare OpenVINO
     transform.py  fft through the fleet, and the bare kernel against SciPy
+    payload.py    frames of every size there and back: inline, as placed, and memcpy
     readme.py     the figures of the last run into the README
     startup.py    import, command, first answer, resident memory
 """

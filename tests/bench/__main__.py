@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import calls, channel, inference, operations, startup, transform
+from tests.bench import calls, channel, inference, operations, payload, startup, transform
 from tests.bench.figure import Figure, number
 from tests.bench.stand import OUT, Effort, build_floor_programs
 
@@ -19,6 +19,7 @@ GROUPS = {
     "transform": transform,
     "operations": operations,
     "channel": channel,
+    "payload": payload,
     "startup": startup,
 }
 

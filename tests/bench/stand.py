@@ -46,13 +46,14 @@ def run_json(*command: str | Path, environment: dict[str, str] | None = None) ->
     return json.loads(finished.stdout)
 
 
-def raw_echo(url: str, in_flight: int, seconds: float) -> dict[str, float]:
-    """Rate and latency of a bare async-nats echo, Rust to Rust over two connections of the same broker."""
+def raw_echo(url: str, in_flight: int, seconds: float, *, payload: int = 128) -> dict[str, float]:
+    """Rate and latency of a bare async-nats echo of so many bytes, Rust to Rust over two connections of one broker."""
     broker = urlsplit(url)
     rows = run_json(
         *(RELEASE / "examples" / "floor", "--url", f"nats://{broker.hostname}:{broker.port}"),
         *("--user", broker.username or "", "--password", broker.password or ""),
         *("--in-flight", str(in_flight), "--seconds", str(seconds)),
+        *("--payload", str(payload)),
     )
     return {name: float(rows[0][name]) for name in ("rate", "p50_us", "p99_us")}
 
