@@ -117,6 +117,21 @@ async def test_events_are_readable_without_json():
         assert rest.decode().splitlines()[-2:] == ["worker draining", "worker stopped served=0"]
 
 
+IMPORTS_WITHOUT_END = """
+import runpy, threading
+from npufleet.worker import batch
+batch.warm_up = threading.Event().wait
+runpy.run_module("npufleet.worker", run_name="__main__")
+"""
+
+
+def test_a_worker_that_still_imports_ends_when_it_is_told_to():
+    with Broker() as broker, WorkerProcess(broker.url, program=("-c", IMPORTS_WITHOUT_END)) as process:
+        process.ready()
+        assert process.terminate() == 0
+        assert process.events[-1]["event"] == "stopped"
+
+
 WITHOUT_EXTENSION = """
 import sys
 sys.modules["npufleet._native"] = None

@@ -21,6 +21,7 @@ from npufleet.wire import header
 from npufleet.wire.contract import OPERATIONS, VERSION
 from npufleet.wire.contract import operation as contract_operation
 from npufleet.worker import batch
+from npufleet.worker.aside import aside
 from npufleet.worker.cancel import Canceller
 from npufleet.worker.connection import connect_at_last, first
 from npufleet.worker.devices import Runtime, describe, without_openvino
@@ -147,9 +148,9 @@ class Worker:
 
     async def _load(self, tracing: WorkerTracing, runtime: asyncio.Future[Runtime]) -> None:
         """Import what takes long after the worker is ready: the sooner it answers at all, the better."""
-        await asyncio.to_thread(batch.warm_up)
-        await asyncio.to_thread(tracing.load)
-        found = await asyncio.to_thread(Runtime, self._options.devices)
+        await aside(batch.warm_up)
+        await aside(tracing.load)
+        found = await aside(Runtime, self._options.devices)
         self._devices = found.devices
         runtime.set_result(found)
         self._events.emit("devices", devices=self._describe())
