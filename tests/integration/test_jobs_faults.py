@@ -180,6 +180,8 @@ async def test_the_outcome_of_a_submit_can_be_unknown(broker: Broker) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         await fleet.submit("fft", X)
         os.kill(broker.process.pid, signal.SIGSTOP)
+        # On a busy machine it takes a moment.
+        await asyncio.to_thread(os.waitid, os.P_PID, broker.process.pid, os.WSTOPPED | os.WNOWAIT)
         try:
             with pytest.raises(UnknownOutcomeError, match="unknown") as caught:
                 await fleet.submit("fft", X, idempotency_key="twice", timeout=0.5)

@@ -7,6 +7,8 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import nats.errors
+
 from npufleet import AsyncFleet
 from npufleet.broker import streams
 from tests.support.waiting import PATIENCE_S, until
@@ -79,6 +81,9 @@ async def no_jobs(plain: Client, seconds: float = PATIENCE_S) -> None:
     """Wait until every job has been taken off the stream."""
 
     async def empty() -> bool:
-        return await messages(plain, "JOBS") == 0
+        try:
+            return await messages(plain, "JOBS") == 0
+        except (OSError, nats.errors.Error):
+            return False  # the broker was started again, and this connection has not noticed yet
 
     await until(empty, "an empty stream of jobs", seconds)

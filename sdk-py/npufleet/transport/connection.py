@@ -30,6 +30,8 @@ PING_INTERVAL_S: Final = 15
 class Client(nats_client.Client):
     """A nats-py client whose `flush` and `drain` wait for everything that was sent before them.
 
+    And whose requests end with their connection: nats-py lets them wait for an answer that cannot come any more.
+
     nats-py 2.16 writes a PING past the commands that it has queued. Its PONG then says nothing about a subscription
     or an unsubscription just before it: a drained subscription can lose a message, a flushed one can miss one.
     """
@@ -38,6 +40,12 @@ class Client(nats_client.Client):
     def clustered(self) -> bool:
         """Whether the server is a node of a cluster."""
         return bool(self._server_info.get("cluster"))
+
+    async def _attempt_reconnect(self) -> None:
+        for waiting in list(self._resp_map.values()):
+            if not waiting.done():
+                waiting.set_exception(nats.errors.ConnectionReconnectingError())
+        await super()._attempt_reconnect()
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())

@@ -85,7 +85,7 @@ class Jobs:
 
     def reconnected(self) -> None:
         """Ask again: what was asked of the broker went with the connection."""
-        self._puller.wake()
+        self._puller.reconnected()
 
     def _free(self) -> int:
         ahead = AHEAD if self._seconds < SHORT_S else 1

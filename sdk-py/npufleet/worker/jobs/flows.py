@@ -65,7 +65,7 @@ class Flows:
 
     def reconnected(self) -> None:
         """Ask again: what was asked of the broker went with the connection."""
-        self._puller.wake()
+        self._puller.reconnected()
 
     def _begin(self, delivery: Delivery) -> None:
         run = Run(self._client, self._outcomes, self._prefix, delivery)

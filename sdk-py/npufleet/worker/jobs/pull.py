@@ -55,7 +55,14 @@ class Puller:
         self._subscriptions: set[Subscription] = set()
 
     def wake(self) -> None:
-        """Look again: a place is free, or the connection is new."""
+        """Look again: a place is free."""
+        self._changed.set()
+
+    def reconnected(self) -> None:
+        """Ask again: what was asked before went with the connection."""
+        for _, done in self._fetches.values():
+            if not done.done():
+                done.set_result(None)
         self._changed.set()
 
     async def run(self) -> None:
