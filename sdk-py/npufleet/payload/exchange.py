@@ -58,10 +58,10 @@ class Exchange:
     def sweep(self) -> None:
         """Take back what was lent and is not needed any more, and let go of the arenas of the dead."""
         self.arena.sweep(self._is_alive)
-        self.peers.sweep()
+        somebody_died = self.peers.sweep()
         self._sweeps += 1
-        if self._folder is not None and self._sweeps % CLEAN_EVERY == 0:
-            # Also those that we never opened: nobody may be left who has.
+        if self._folder is not None and (somebody_died or self._sweeps % CLEAN_EVERY == 0):
+            # Also those that we never opened: whoever had may be dead too.
             folder.clean(self._folder)
 
     def close(self) -> None:

@@ -77,16 +77,17 @@ class Peers:
         peer = self.find(identity)
         return peer is not None and peer.is_alive()
 
-    def sweep(self) -> None:
-        """Let go of the arenas whose owner is dead, so that their memory is free, and remove their files."""
+    def sweep(self) -> bool:
+        """Let go of the arenas whose owner is dead, so that their memory is free; whether there were any."""
         with self._lock:
             known = list(self._open.values())
-        for peer in known:
-            if not peer.is_alive():
-                with self._lock:
-                    self._open.pop(peer.identity, None)
-                if os.fstat(peer.descriptor).st_nlink:
-                    peer.path.unlink(missing_ok=True)
+        dead = [peer for peer in known if not peer.is_alive()]
+        for peer in dead:
+            with self._lock:
+                self._open.pop(peer.identity, None)
+            if os.fstat(peer.descriptor).st_nlink:
+                peer.path.unlink(missing_ok=True)
+        return bool(dead)
 
     def __len__(self) -> int:
         return len(self._open)
