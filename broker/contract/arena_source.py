@@ -119,7 +119,7 @@ def _elsewhere() -> list[Json]:
         _case("the id of another arena inside", "elsewhere", header=_header(identity=OTHER)),
         _case("the id of another arena in the claim", "elsewhere", claim=f"npu1:{OTHER.hex()}:3:1:64"),
         _case("the table's last byte is missing", "elsewhere", slot=0, size=DATA - 1),
-        _case("a header and no more", "elsewhere", slot=SLOTS, size=48),
+        _case("a header and no more", "elsewhere", size=48),
     ]
 
 
