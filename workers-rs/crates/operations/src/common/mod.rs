@@ -1,7 +1,8 @@
 //! What several operations share.
 //!
 //! - [`Lines`], `sweep`: lines along an axis, and one function over all of them; `buffers`: work space that is kept.
-//! - `plans`: transforms, windows and work space, kept per thread; [`Sample`]: the element types they take.
+//! - `plans`: transforms, windows and work space, kept per thread; [`Sample`]: the element types they take; `one_sided`:
+//!   the transform of real lines.
 //! - [`Norm`], [`Window`]: scaling and weighting, by the words of `scipy`.
 //! - `segments`: lines cut into windowed segments, and the spectrum of each.
 //! - `statistics`: sums, means and medians; `linear`: small matrices.
@@ -11,6 +12,7 @@ mod buffers;
 pub(crate) mod linear;
 mod lines;
 mod norm;
+mod one_sided;
 mod pace;
 mod parameters;
 mod plans;

@@ -8,14 +8,18 @@ use bytemuck::Pod;
 use foldhash::fast::RandomState;
 use npufleet_wire::{Dtype, Result};
 use num_complex::Complex;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use realfft::{ComplexToReal, RealFftPlanner};
 use rustfft::{Fft, FftNum, FftPlanner};
 
+use super::one_sided::{Halved, OneSided};
 use super::{Pace, Window, give_back};
 
 /// All plans of a thread are dropped when they cover more points than this (some tens of megabytes): lengths come from
 /// the network, and every new one would otherwise stay for ever.
 const MAX_POINTS: usize = 1 << 20;
+
+/// Real lines up to this long are transformed from where they are; reading longer ones twice costs more than a copy.
+const HALVED_POINTS: usize = 1 << 13;
 
 /// A floating-point type with plans of its own.
 pub trait Float: FftNum + Pod + Default + PartialOrd {
@@ -75,7 +79,7 @@ type ByLength<P> = HashMap<usize, Arc<P>, RandomState>;
 pub struct Plans<T: FftNum> {
     real_planner: RealFftPlanner<T>,
     complex_planner: FftPlanner<T>,
-    real: ByLength<dyn RealToComplex<T>>,
+    real: ByLength<OneSided<T>>,
     real_inverse: ByLength<dyn ComplexToReal<T>>,
     complex: ByLength<dyn Fft<T>>,
     complex_inverse: ByLength<dyn Fft<T>>,
@@ -138,12 +142,16 @@ impl<T: Float> Plans<T> {
     }
 
     /// The plan for real lines of a length.
-    pub(crate) fn real(&mut self, points: usize) -> Arc<dyn RealToComplex<T>> {
+    pub(crate) fn real(&mut self, points: usize) -> Arc<OneSided<T>> {
         if let Some(plan) = self.real.get(&points) {
             return Arc::clone(plan);
         }
         self.make_room(points);
-        let plan = self.real_planner.plan_fft_forward(points);
+        let plan = Arc::new(if points.is_multiple_of(2) && points <= HALVED_POINTS {
+            OneSided::Even(Halved::new(self.complex_planner.plan_fft_forward(points / 2)))
+        } else {
+            OneSided::Other(self.real_planner.plan_fft_forward(points))
+        });
         self.real.insert(points, Arc::clone(&plan));
         plan
     }

@@ -4,11 +4,11 @@ use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use npufleet_wire::{Error, ErrorKind, Result};
+use npufleet_wire::Result;
 use num_complex::Complex;
-use realfft::RealToComplex;
 use rustfft::Fft;
 
+use super::one_sided::OneSided;
 use super::plans::{Float, LineWork, Plans};
 use super::sized;
 
@@ -44,7 +44,7 @@ macro_rules! sample {
     ($float:ty) => {
         impl Sample for $float {
             type Float = $float;
-            type Plan = Arc<dyn RealToComplex<$float>>;
+            type Plan = Arc<OneSided<$float>>;
             const COMPLEX: bool = false;
 
             fn complex(self) -> Complex<$float> {
@@ -61,13 +61,9 @@ macro_rules! sample {
                 spectrum: &mut [Complex<$float>],
                 work: &mut LineWork<$float>,
             ) -> Result<()> {
-                let points = plan.len();
-                let samples = sized(&mut work.samples, points);
-                fill(samples, source);
-                let scratch = sized(&mut work.scratch, plan.get_scratch_len());
-                let bins = plan.complex_len();
-                plan.process_with_scratch(samples, &mut spectrum[..bins], scratch)
-                    .map_err(|error| Error::new(ErrorKind::Internal, format!("fft: {error}")))?;
+                let points = plan.points();
+                let bins = points / 2 + 1;
+                plan.line(source, &mut spectrum[..bins], work)?;
                 // The other half of a real signal's two-sided spectrum mirrors the first.
                 for bin in bins..spectrum.len() {
                     spectrum[bin] = spectrum[points - bin].conj();

@@ -3,6 +3,11 @@
 //! Elements of even and of odd numbers lie apart, so that each tap meets neighbours in memory, and the loops over a
 //! block of coefficients become vector instructions.
 
+// What is not inlined is compiled for the oldest processor, whatever vectors this one has.
+#![allow(clippy::inline_always)]
+
+use pulp::{Arch, NullaryFnOnce};
+
 use super::filters::{Bank, MAX_HALF};
 use super::work::Real;
 
@@ -31,10 +36,34 @@ macro_rules! by_half {
 /// Splits a stretch of an extended line into approximation and details.
 ///
 /// `even` and `odd` hold every other element of it: `low.len() + bank.half - 1` each.
-pub(super) fn analyse<T: Real>([even, odd]: [&[T]; 2], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
-    by_half!(bank.half, analyse_by, even, odd, bank, low, high);
+pub(super) fn analyse<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
+    Arch::new().dispatch(Analysis {
+        halves,
+        bank,
+        low,
+        high,
+    });
 }
 
+/// The work of [`analyse`] as what is compiled for the vectors that the processor turns out to have.
+struct Analysis<'a, T> {
+    halves: [&'a [T]; 2],
+    bank: &'a Bank<T>,
+    low: &'a mut [T],
+    high: &'a mut [T],
+}
+
+impl<T: Real> NullaryFnOnce for Analysis<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [even, odd] = self.halves;
+        by_half!(self.bank.half, analyse_by, even, odd, self.bank, self.low, self.high);
+    }
+}
+
+#[inline(always)]
 fn analyse_by<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
     let mut at = 0;
     let (mut lows, mut highs) = (low.chunks_exact_mut(BLOCK), high.chunks_exact_mut(BLOCK));
@@ -52,10 +81,6 @@ fn analyse_by<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>,
     }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "a block's sums stay in registers only where it is inlined"
-)]
 #[inline(always)]
 fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>) -> [[T; BLOCK]; 2] {
     let (mut lows, mut highs) = ([T::default(); BLOCK], [T::default(); BLOCK]);
@@ -75,10 +100,42 @@ fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<
 /// `low` and `high` hold at least `bank.half - 1` coefficients more than there are pairs of samples, one more with
 /// `is_odd`; `bank` is that of analysis backwards. With `is_odd` the samples of even numbers are made by the taps of
 /// odd ones.
-pub(super) fn synthesise<T: Real>([low, high]: [&[T]; 2], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
-    by_half!(bank.half, synthesise_by, low, high, bank, is_odd, line);
+pub(super) fn synthesise<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
+    Arch::new().dispatch(Synthesis {
+        halves,
+        bank,
+        is_odd,
+        line,
+    });
 }
 
+/// The work of [`synthesise`], likewise.
+struct Synthesis<'a, T> {
+    halves: [&'a [T]; 2],
+    bank: &'a Bank<T>,
+    is_odd: bool,
+    line: &'a mut [T],
+}
+
+impl<T: Real> NullaryFnOnce for Synthesis<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [low, high] = self.halves;
+        by_half!(
+            self.bank.half,
+            synthesise_by,
+            low,
+            high,
+            self.bank,
+            self.is_odd,
+            self.line
+        );
+    }
+}
+
+#[inline(always)]
 fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
     let mut at = 0;
     let mut blocks = line.chunks_exact_mut(2 * BLOCK);
@@ -99,10 +156,6 @@ fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<
     }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "a block's sums stay in registers only where it is inlined"
-)]
 #[inline(always)]
 fn synthesise_block<T: Real, const HALF: usize>(
     low: &[T],
@@ -126,6 +179,7 @@ fn synthesise_block<T: Real, const HALF: usize>(
 }
 
 /// The end of a line, filled up to what a block reads.
+#[inline(always)]
 fn tail<T: Real>(rest: &[T]) -> [T; TAIL] {
     let mut filled = [T::default(); TAIL];
     let length = rest.len().min(TAIL);
