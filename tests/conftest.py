@@ -72,6 +72,14 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["python", "rust"], scope="module")
+def jobs_engine(request: pytest.FixtureRequest) -> str:
+    """Each kind of worker, for tests that start their own."""
+    if request.param == "rust" and (why := rust_worker_missing()):
+        pytest.skip(why)
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A nats-server with JetStream; tests that stop theirs start their own."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "bench" / "out"
 RELEASE = ROOT / "workers-rs" / "target" / "release"
-EXAMPLES = ("floor", "kernel", "bare", "load", "echo")
+EXAMPLES = ("floor", "store", "kernel", "bare", "load", "echo")
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 
 
@@ -25,7 +25,7 @@ class Effort:
 
 
 def build_floor_programs() -> None:
-    """Build the Rust side of the comparisons: the raw echo, the bare kernel, bare OpenVINO."""
+    """Build the Rust side of the comparisons: the raw echo, the raw stream, the bare kernel, bare OpenVINO."""
     command = ["cargo", "build", "--release", "--quiet", "--manifest-path", str(ROOT / "workers-rs" / "Cargo.toml")]
     examples = [part for name in EXAMPLES for part in ("--example", name)]
     packages = [

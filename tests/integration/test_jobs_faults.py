@@ -44,35 +44,35 @@ async def begun(job: Job) -> None:
             return
 
 
-async def test_a_killed_workers_job_is_done_by_another(broker: Broker) -> None:
+async def test_a_killed_workers_job_is_done_by_another(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
-        with taking(broker.url) as first:
+        with taking(broker.url, engine=jobs_engine) as first:
             job = await fleet.submit("echo", {"x": X}, {"delay": 0.5})
             await begun(job)
             first.process.kill()
             died = time.monotonic()
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             assert (await job.result())["x"].tolist() == X.tolist()
             assert time.monotonic() - died < ACK_WAIT + 5
         assert (await job.status()).attempt == 2
 
 
-async def test_long_work_is_kept_alive(broker: Broker) -> None:
+async def test_long_work_is_kept_alive(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
-        with taking(broker.url), taking(broker.url):
+        with taking(broker.url, engine=jobs_engine), taking(broker.url, engine=jobs_engine):
             job = await fleet.submit("echo", {"x": X}, {"delay": 2.5 * ACK_WAIT})
             await job.result()
             assert (await job.status()).attempt == 1, "no other worker got it"
             await no_jobs(plain)
 
 
-async def test_a_worker_back_from_the_dead_changes_nothing(broker: Broker) -> None:
+async def test_a_worker_back_from_the_dead_changes_nothing(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
-        with taking(broker.url) as zombie:
+        with taking(broker.url, engine=jobs_engine) as zombie:
             job = await fleet.submit("echo", {"x": X}, {"delay": 0.5})
             await begun(job)
             os.kill(zombie.process.pid, signal.SIGSTOP)
-            with taking(broker.url) as healthy:
+            with taking(broker.url, engine=jobs_engine) as healthy:
                 await job.result()
                 committed = await job.status()
                 assert committed.worker == healthy.id
@@ -83,14 +83,14 @@ async def test_a_worker_back_from_the_dead_changes_nothing(broker: Broker) -> No
                 assert await messages(plain, "RESULTS") == 1
 
 
-async def test_a_job_that_kills_its_workers_becomes_a_dead_letter(broker: Broker) -> None:
+async def test_a_job_that_kills_its_workers_becomes_a_dead_letter(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         job = await fleet.submit("echo", {"x": X}, {"delay": 30.0}, retries=1)
         for attempt in (1, 2):
-            with taking(broker.url) as victim:
+            with taking(broker.url, engine=jobs_engine) as victim:
                 await until(lambda number=attempt: _attempt(job, number))
                 victim.process.kill()
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             healthy = await fleet.submit("fft", X)
             await healthy.result()
             with pytest.raises(InternalError, match="no worker lived"):
@@ -108,25 +108,28 @@ async def _attempt(job: Job, number: int) -> bool:
     return (await job.status()).attempt == number
 
 
-async def test_a_drain_finishes_what_runs_and_gives_back_what_waits(broker: Broker) -> None:
+async def test_a_drain_finishes_what_runs_and_gives_back_what_waits(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
-        with taking(broker.url, "--executors", "1") as first:
+        with taking(broker.url, "--executors", "1", engine=jobs_engine) as first:
             running = await fleet.submit("echo", {"x": X}, {"delay": 0.5})
             await begun(running)
             waiting = await fleet.submit("fft", X)
             assert await asyncio.to_thread(first.terminate) == 0
-            assert (await running.result()).engine == "python"
+            assert (await running.result()).engine == jobs_engine
             status = await running.status()
             assert (status.worker, status.attempt) == (first.id, 1)
             started = time.monotonic()
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             await waiting.result()
             assert time.monotonic() - started < ACK_WAIT + 2
 
 
-async def test_what_does_not_end_in_time_is_given_back(broker: Broker) -> None:
+async def test_what_does_not_end_in_time_is_given_back(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
-        with taking(broker.url, "--drain-timeout", "0.1") as first, taking(broker.url, "--executors", "2") as second:
+        with (
+            taking(broker.url, "--drain-timeout", "0.1", engine=jobs_engine) as first,
+            taking(broker.url, "--executors", "2", engine=jobs_engine) as second,
+        ):
             jobs = [await fleet.submit("echo", {"x": X}, {"delay": 1.5}) for _ in range(2)]
             for job in jobs:
                 await begun(job)
@@ -135,19 +138,19 @@ async def test_what_does_not_end_in_time_is_given_back(broker: Broker) -> None:
             assert {(await job.status()).worker for job in jobs} == {second.id}
 
 
-async def test_a_broker_that_is_killed_keeps_what_it_accepted(broker: Broker) -> None:
+async def test_a_broker_that_is_killed_keeps_what_it_accepted(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
         jobs = [await fleet.submit("fft", X + n) for n in range(20)]
         broker.kill()
         broker.start()
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             results = await asyncio.gather(*(job.result() for job in jobs))
         assert [result.array[0].real for result in results] == [28.0 + 8 * n for n in range(20)]
 
 
-async def test_workers_go_on_when_the_broker_is_back(broker: Broker) -> None:
+async def test_workers_go_on_when_the_broker_is_back(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             await (await fleet.submit("fft", X)).result()
             running = await fleet.submit("echo", {"x": X}, {"delay": 1.0})
             await begun(running)
@@ -159,9 +162,9 @@ async def test_workers_go_on_when_the_broker_is_back(broker: Broker) -> None:
             assert time.monotonic() - back < ACK_WAIT + 5
 
 
-async def test_a_key_has_one_effect_after_a_restart_of_the_broker(broker: Broker) -> None:
+async def test_a_key_has_one_effect_after_a_restart_of_the_broker(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             first = await fleet.submit("fft", X, idempotency_key="once")
             await first.result()
             before = await first.status()
@@ -193,7 +196,7 @@ async def test_the_outcome_of_a_submit_can_be_unknown(broker: Broker) -> None:
         assert await messages(plain, "JOBS") == 2
 
 
-async def test_a_full_stream_says_so_and_drops_nothing(broker: Broker) -> None:
+async def test_a_full_stream_says_so_and_drops_nothing(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         await update(plain, "JOBS", max_msgs=3)
         jobs = [await fleet.submit("fft", X) for _ in range(3)]
@@ -202,7 +205,7 @@ async def test_a_full_stream_says_so_and_drops_nothing(broker: Broker) -> None:
         with pytest.raises(OverloadedError):
             await fleet.submit_many("fft", [X, X])
         assert await messages(plain, "JOBS") == 3
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             await asyncio.gather(*(job.result() for job in jobs))
             await no_jobs(plain)
             await (await fleet.submit("fft", X)).result()
@@ -228,31 +231,31 @@ async def test_no_broker_is_no_job(broker: Broker) -> None:
         assert not isinstance(caught.value, UnknownOutcomeError)
 
 
-async def test_a_deadline_passes_while_the_job_waits(broker: Broker) -> None:
+async def test_a_deadline_passes_while_the_job_waits(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
         job = await fleet.submit("fft", X, deadline=0.2)
         end = time.time() + 0.25
         await until(lambda: time.time() > end)
-        with taking(broker.url), pytest.raises(DeadlineExceededError, match="while the job waited"):
+        with taking(broker.url, engine=jobs_engine), pytest.raises(DeadlineExceededError, match="while the job waited"):
             await job.result()
 
 
-async def test_a_job_that_waits_can_be_cancelled_without_a_worker(broker: Broker) -> None:
+async def test_a_job_that_waits_can_be_cancelled_without_a_worker(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         job = await fleet.submit("echo", {"x": X}, {"delay": 30.0})
         assert (await job.cancel(timeout=0.2)).state == "queued"
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             with pytest.raises(CallCancelledError):
                 await job.result()
             await no_jobs(plain, seconds=5)
 
 
-async def test_a_failed_job_whose_worker_died_before_its_dead_letter_gets_one(broker: Broker) -> None:
+async def test_a_failed_job_whose_worker_died_before_its_dead_letter_gets_one(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         job = await fleet.submit("echo", {"x": X}, {"delay": 30.0})
         failed = {"Npu-Error-Kind": "internal", "Nats-Service-Error": "it broke", "Nats-Service-Error-Code": "500"}
         await plain.request(f"npu.v1.result.{job.id}", b"", headers=failed)
-        with taking(broker.url):
+        with taking(broker.url, engine=jobs_engine):
             letter = await dead_letter(plain, "echo", job.id)
             assert letter.headers["Nats-Service-Error"] == "it broke"
             await no_jobs(plain)

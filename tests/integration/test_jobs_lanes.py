@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from npufleet import UnknownModelError
 from npufleet.wire import frame
-from tests.support.jobs_stand import connected, jobs_broker, no_jobs, taking
+from tests.conftest import rust_worker_missing
+from tests.support.jobs_stand import connected, dead_letter, jobs_broker, no_jobs, taking
 from tests.support.worker_stand import client
 
 if TYPE_CHECKING:
@@ -26,11 +29,11 @@ def broker() -> Iterator[Broker]:
         yield running
 
 
-async def test_no_lane_starves(broker: Broker) -> None:
+async def test_no_lane_starves(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet:
         urgent = await fleet.submit_many("fft", [X] * 300, lane="realtime")
         patient = await fleet.submit_many("fft", [X] * 30, lane="low")
-        with taking(broker.url, "--executors", "1"):
+        with taking(broker.url, "--executors", "1", engine=jobs_engine):
             await asyncio.gather(*(job.result() for job in (*urgent, *patient)))
         finished = [((await job.status()).finished or 0.0, job.lane) for job in (*urgent, *patient)]
         order = [lane for _, lane in sorted(finished)]
@@ -39,9 +42,12 @@ async def test_no_lane_starves(broker: Broker) -> None:
         assert order[:100].count("realtime") >= 80, "the urgent ones go first"
 
 
-async def test_several_workers_share_the_work(broker: Broker) -> None:
+async def test_several_workers_share_the_work(broker: Broker, jobs_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
-        with taking(broker.url, "--executors", "1"), taking(broker.url, "--executors", "1"):
+        with (
+            taking(broker.url, "--executors", "1", engine=jobs_engine),
+            taking(broker.url, "--executors", "1", engine=jobs_engine),
+        ):
             jobs = await fleet.submit_many("echo", [{"x": X}] * 20, {"delay": 0.05})
             await asyncio.gather(*(job.result() for job in jobs))
             statuses = [await job.status() for job in jobs]
@@ -66,3 +72,23 @@ async def test_a_job_that_rust_handed_over_is_done_and_says_why(broker: Broker) 
             assert result.engine == "python"
             assert (await fleet.job("handed-over").status()).attempt == 2
             await waiting.result()
+
+
+@pytest.mark.skipif(rust_worker_missing() is not None, reason="no Rust worker")
+async def test_rust_is_asked_first_and_hands_over_what_it_cannot_do(broker: Broker) -> None:
+    async with connected(broker) as fleet, client(broker.url) as plain:
+        with taking(broker.url), taking(broker.url, engine="rust"):
+            engines = [(await (await fleet.submit("fft", X)).result()).engine for _ in range(10)]
+            assert engines.count("rust") >= 8, engines
+            job = await fleet.submit("infer", {"x": X}, model="nosuch", retries=1)
+            with pytest.raises(UnknownModelError):
+                await job.result()
+            letter = await dead_letter(plain, "infer", job.id)
+            history = json.loads(letter.headers["Npu-History"])
+            assert [(event["state"], event["engine"], event["attempt"]) for event in history] == [
+                ("running", "rust", 1),
+                ("running", "python", 2),
+                ("failed", "python", 2),
+            ]
+            assert letter.headers["Npu-Fallback-Reason"].startswith("unknown_model: ")
+            await no_jobs(plain)

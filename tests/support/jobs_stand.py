@@ -36,9 +36,9 @@ def jobs_broker(*settings: str, ack_wait: float = ACK_WAIT) -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def taking(url: str, *options: str, **environment: str) -> Iterator[WorkerProcess]:
-    """A Python worker that takes jobs."""
-    with WorkerProcess(url, *options, **environment) as process:
+def taking(url: str, *options: str, engine: str = "python", **environment: str) -> Iterator[WorkerProcess]:
+    """A worker that takes jobs."""
+    with WorkerProcess(url, *options, engine=engine, **environment) as process:
         process.ready()
         process.wait("jobs", state="taking")
         yield process

@@ -20,6 +20,8 @@ pub struct Step<'a> {
     pub operation: &'a str,
     /// By which model.
     pub model: Option<&'a str>,
+    /// How much of the request is done when the step is, 0 to 1.
+    pub done: f64,
     row: &'static OperationRow,
     params: &'a Map<String, Value>,
     inputs: Option<&'a Map<String, Value>>,
@@ -48,10 +50,11 @@ impl Operation for Pipeline {
         context: &Context<'_>,
     ) -> Result<Bytes> {
         let listed = params.get("steps").and_then(Value::as_array);
+        let count = listed.map_or(0, Vec::len) as f64;
         let mut given = request.clone();
         let mut before = None;
         for (index, step) in listed.into_iter().flatten().enumerate() {
-            let step = Step::new(step)?;
+            let step = Step::new(step, (index + 1) as f64 / count)?;
             let start = Instant::now();
             let outcome = context.check().and_then(|()| {
                 let frame = step.frame(&given, request, before)?;
@@ -68,7 +71,7 @@ impl Operation for Pipeline {
 
 impl<'a> Step<'a> {
     /// Reads a step that the contract has passed.
-    fn new(step: &'a Value) -> Result<Self> {
+    fn new(step: &'a Value, done: f64) -> Result<Self> {
         let text = |key| step.get(key).and_then(Value::as_str);
         let object = |key| step.get(key).and_then(Value::as_object);
         let operation = text("operation").unwrap_or_default();
@@ -79,6 +82,7 @@ impl<'a> Step<'a> {
         Ok(Self {
             operation,
             model: text("model"),
+            done,
             row,
             params,
             inputs: object("inputs"),

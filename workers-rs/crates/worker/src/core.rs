@@ -17,6 +17,8 @@ use crate::endpoint::Endpoint;
 use crate::events::Events;
 use crate::handover::Questions;
 use crate::intake::Target;
+use crate::jobs::{FailPoint, Jobs};
+use crate::models::Coming;
 use crate::queue::Queue;
 use crate::request::Request;
 use crate::telemetry::Telemetry;
@@ -51,6 +53,9 @@ pub(crate) struct Core {
     /// Requests that are being handed over.
     pub(crate) forwards: Mutex<JoinSet<()>>,
     pub(crate) questions: Questions,
+    pub(crate) jobs: Jobs,
+    /// Models that are registered and not served yet.
+    pub(crate) coming: Coming,
     /// The event loop, for the executors.
     pub(crate) runtime: Handle,
     served: AtomicU64,
@@ -67,12 +72,16 @@ pub(crate) struct Parts {
     pub(crate) queue: Queue<Request>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) events: Events,
+    pub(crate) executors: usize,
+    pub(crate) fail_point: FailPoint,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             questions: Questions::new(format!("{}.{}.", parts.inbox, parts.id)),
+            jobs: Jobs::new(parts.executors, parts.fail_point),
+            coming: Coming::default(),
             id: parts.id,
             started: crate::service::rfc3339(SystemTime::now()),
             prefix: parts.prefix,

@@ -23,6 +23,7 @@ pub(crate) struct Serving {
     pub(crate) executors: Vec<JoinHandle<()>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) models: tokio::task::JoinHandle<()>,
+    pub(crate) jobs: tokio::task::JoinHandle<()>,
     /// How long a drain may take.
     pub(crate) limit: Duration,
 }
@@ -35,14 +36,17 @@ impl Serving {
             executors,
             registry,
             models,
+            jobs,
             limit,
         } = self;
         core.events.emit(&Event::Draining);
         models.abort();
         let ended = async {
+            core.stop_jobs().await;
             core.unsubscribe(&core.intakes(|_| true)).await;
             core.queue.close();
             join(executors).await;
+            core.no_jobs().await;
             let forwards = std::mem::take(&mut *core.forwards.lock());
             forwards.join_all().await;
         };
@@ -53,6 +57,7 @@ impl Serving {
             ));
             core.give_up().await;
         }
+        jobs.abort();
         // Nobody must believe that the models are still served; a broker that is gone cannot be told.
         let said = is_connected(&core.control) && timeout(PATIENCE, registry.withdraw(|_| true)).await.is_ok();
         if !said {
@@ -74,7 +79,7 @@ impl Core {
 
     /// Takes no new requests and waits until those on their way have been admitted: the broker's answer to a question
     /// that follows the unsubscription comes after the last of them.
-    async fn unsubscribe(&self, numbers: &[u64]) {
+    pub(crate) async fn unsubscribe(&self, numbers: &[u64]) {
         self.link.unsubscribe(numbers);
         // A broker that is not there sends nothing more either.
         self.confirm().await;

@@ -20,6 +20,8 @@ pub(crate) enum Event {
     Devices { devices: Value },
     /// The broker connection changed.
     Broker { state: &'static str },
+    /// Durable jobs are taken.
+    Jobs { state: &'static str },
     /// A model changed its state.
     Model {
         name: String,
@@ -80,6 +82,7 @@ fn readable(event: &Event) -> String {
         }
         Event::Devices { devices } => readable_devices(devices),
         Event::Broker { state } => format!("broker {state}"),
+        Event::Jobs { state } => format!("jobs {state}"),
         Event::Model {
             name,
             version,

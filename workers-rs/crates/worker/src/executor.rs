@@ -204,7 +204,7 @@ impl Executor<'_> {
             executing: (end - start).as_micros() as u64,
         };
         match outcome {
-            Err(error) if error.kind.hands_over() && !request.is_fallback => {
+            Err(error) if error.kind.hands_over() && !request.is_fallback && request.job.is_none() => {
                 self.core.hand_over(request, error, timing);
             }
             outcome => self.core.write(pieces, block, &request, &outcome, timing),

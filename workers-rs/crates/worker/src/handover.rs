@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use npufleet_link::{HeaderBlock, Message};
 use npufleet_wire::{Error, Timing, header};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::core::Core;
@@ -96,7 +96,14 @@ pub(crate) struct Questions {
     /// Our inbox up to the number.
     inbox: String,
     next: AtomicU64,
-    open: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    open: Mutex<HashMap<u64, Asker>>,
+}
+
+/// Who waits for answers to a question.
+enum Asker {
+    Once(oneshot::Sender<Message>),
+    /// Until it is forgotten.
+    Again(mpsc::UnboundedSender<Message>),
 }
 
 impl Questions {
@@ -108,19 +115,38 @@ impl Questions {
         }
     }
 
+    /// Where this worker hears answers: all subjects that begin so are its own.
+    pub(crate) fn inbox(&self) -> &str {
+        &self.inbox
+    }
+
     /// What the worker listens to for answers.
     pub(crate) fn pattern(&self) -> String {
         format!("{}*", self.inbox)
     }
 
-    fn ask(&self) -> (u64, String, oneshot::Receiver<Message>) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Numbers a question: returns its number, where its answer goes, and the answer.
+    pub(crate) fn ask(&self) -> (u64, String, oneshot::Receiver<Message>) {
         let (sender, receiver) = oneshot::channel();
-        self.open.lock().insert(number, sender);
-        (number, format!("{}{number}", self.inbox), receiver)
+        let (number, inbox) = self.open(Asker::Once(sender));
+        (number, inbox, receiver)
     }
 
-    fn forget(&self, number: u64) {
+    /// As [`Self::ask`], for a question that has several answers; whoever asks says when it has them all.
+    pub(crate) fn ask_for_many(&self) -> (u64, String, mpsc::UnboundedReceiver<Message>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (number, inbox) = self.open(Asker::Again(sender));
+        (number, inbox, receiver)
+    }
+
+    fn open(&self, asker: Asker) -> (u64, String) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().insert(number, asker);
+        (number, format!("{}{number}", self.inbox))
+    }
+
+    /// Whoever asked waits no more.
+    pub(crate) fn forget(&self, number: u64) {
         self.open.lock().remove(&number);
     }
 
@@ -130,10 +156,16 @@ impl Questions {
             .subject()
             .get(self.inbox.len()..)
             .and_then(|number| number.parse().ok());
-        let asker = number.and_then(|number: u64| self.open.lock().remove(&number));
-        if let Some(asker) = asker {
+        let Some(number): Option<u64> = number else { return };
+        let mut open = self.open.lock();
+        let asker = match open.remove(&number) {
             // Who asked may have lost patience.
-            let _ = asker.send(message);
+            Some(Asker::Once(asker)) => return drop(asker.send(message)),
+            Some(Asker::Again(asker)) => asker,
+            None => return,
+        };
+        if asker.send(message).is_ok() {
+            open.insert(number, Asker::Again(asker));
         }
     }
 

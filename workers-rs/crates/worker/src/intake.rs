@@ -28,8 +28,12 @@ pub(crate) enum Target {
     Cancel,
     /// Whoever looks at the fleet.
     Service(Verb),
-    /// What the other engine answers to what we asked it.
+    /// Answers to what we asked.
     Answers,
+    /// Durable jobs.
+    Jobs,
+    /// Jobs that are no longer wanted, for one of all workers.
+    JobCancel,
 }
 
 /// Reads the connection as long as the worker lives.
@@ -73,10 +77,12 @@ impl Intake {
                 self.said.clear();
                 self.core.events.emit(&Event::Broker { state: "connected" });
                 self.core.connected.notify_one();
+                self.core.jobs.connection_changed();
             }
             Heard::Lost(reason) => {
                 self.core.events.emit(&Event::Broker { state: "disconnected" });
                 self.core.questions.give_up();
+                self.core.jobs.connection_changed();
                 self.say_once(format!("the broker connection is lost: {reason}"));
             }
             Heard::Failed(reason) => self.say_once(format!("will try again: {reason}")),
@@ -101,6 +107,8 @@ impl Intake {
             Some(Target::Cancel) => self.cancel(&message),
             Some(Target::Service(verb)) => core.tell(*verb, &message),
             Some(Target::Answers) => core.questions.answered(message),
+            Some(Target::Jobs) => core.receive_job(message),
+            Some(Target::JobCancel) => core.write_cancellation(&message),
             // The broker had not yet read that we no longer want it, and nobody waits for what still comes.
             None => {}
         }
@@ -139,6 +147,7 @@ impl Intake {
             arrived,
             deadline,
             trace,
+            job: None,
         });
     }
 
@@ -165,6 +174,10 @@ impl Intake {
         let Some(id) = message.subject().get(start..) else {
             return;
         };
+        if !id.contains('.') {
+            // A call's id has two tokens, a job's one.
+            return self.core.cancel_job(id);
+        }
         let found = self.core.queue.cancel(|reply| subject::call_id(reply) == Some(id));
         if let Cancelled::Queued(request) = found {
             self.core.answer(&request, &Err(cancelled()), Timing::default());
@@ -206,23 +219,28 @@ impl Core {
         Ok(())
     }
 
-    /// Has messages on a subject go to a target.
+    /// Has messages on a subject go to a target; returns the number of the subscription.
     ///
     /// # Errors
     /// When it is no subject.
-    pub(crate) fn listen(&self, subject: &str, queue: Option<&str>, target: Target) -> Result<()> {
+    pub(crate) fn listen(&self, subject: &str, queue: Option<&str>, target: Target) -> Result<u64> {
         let mut targets = self.targets.write();
-        targets.insert(self.link.subscribe(subject, queue)?, target);
-        Ok(())
+        let number = self.link.subscribe(subject, queue)?;
+        targets.insert(number, target);
+        Ok(number)
     }
 
     /// The numbers of the subscriptions that bring requests to the endpoints that are `wanted`.
     pub(crate) fn intakes(&self, wanted: impl Fn(&Endpoint) -> bool) -> Vec<u64> {
+        self.subscriptions(|target| matches!(target, Target::Requests(endpoint, _) if wanted(endpoint)))
+    }
+
+    /// The numbers of the subscriptions that are `wanted`.
+    pub(crate) fn subscriptions(&self, wanted: impl Fn(&Target) -> bool) -> Vec<u64> {
         let targets = self.targets.read();
-        let of = |target: &Target| matches!(target, Target::Requests(endpoint, _) if wanted(endpoint));
         targets
             .iter()
-            .filter(|(_, target)| of(target))
+            .filter(|(_, target)| wanted(target))
             .map(|(number, _)| *number)
             .collect()
     }

@@ -9,6 +9,7 @@
 //! - `queue`: lanes, groups and batches.
 //! - `executor`: the threads that do the work; `steps`: what they offer to a pipeline.
 //! - `reply`: results and errors; `handover`: what this engine cannot do goes to the other.
+//! - `jobs`: durable jobs, done by the same executors.
 //! - `models`: which models are served.
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
 //! - `run`: start and serve; `drain`: finish and leave.
@@ -23,6 +24,7 @@ mod events;
 mod executor;
 mod handover;
 mod intake;
+mod jobs;
 mod models;
 mod queue;
 mod reply;

@@ -130,6 +130,15 @@ impl<T: Work> Queue<T> {
         }
     }
 
+    /// Admits one item of a sender that counts its own places.
+    pub(crate) fn push(&self, item: T) {
+        let mut state = self.state.lock();
+        state.insert(item);
+        if state.idle > 0 {
+            self.arrival.notify_one();
+        }
+    }
+
     /// Fills `batch` with the next batch for `executor`, waiting for one; false when the queue is closed and empty.
     pub(crate) fn take(&self, executor: usize, batch: &mut Vec<T>) -> bool {
         let mut state = self.state.lock();

@@ -1,6 +1,6 @@
 //! Answers: a result or an error.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Message, Pieces};
@@ -9,6 +9,7 @@ use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
 use crate::events::log;
+use crate::jobs::Seat;
 use crate::request::{Asked, Request};
 
 /// Texts in headers are cut to this length; they are for people.
@@ -29,6 +30,9 @@ impl Core {
         outcome: &Result<Bytes>,
         timing: Timing,
     ) {
+        if let Some(job) = &request.job {
+            return self.end(job, request, outcome, timing);
+        }
         let start = Instant::now();
         let statistics = &request.endpoint.statistics;
         self.count_served();
@@ -54,6 +58,23 @@ impl Core {
             pieces.publish(&request.reply, None, block.as_bytes(), &Bytes::new());
         }
         self.telemetry.replied(request, start, error);
+    }
+
+    /// Ends the work on a job; what is written about the job is decided where it is waited for.
+    fn end(&self, job: &Seat, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
+        let statistics = &request.endpoint.statistics;
+        let mut block = HeaderBlock::default();
+        match outcome {
+            Ok(_) => {
+                statistics.succeeded(request.prepared.rows);
+                self.jobs.took(Duration::from_micros(timing.executing));
+                result_headers(&mut block, request, timing);
+            }
+            Err(error) => statistics.failed(error),
+        }
+        self.count_served();
+        self.telemetry.replied(request, Instant::now(), outcome.as_ref().err());
+        job.end(outcome.clone(), block);
     }
 
     /// Answers a message that never became a request.
@@ -98,6 +119,13 @@ fn write_timing(block: &mut HeaderBlock, timing: Timing) {
         ("executing", executing),
     ];
     block.push_numbers(header::TIMING, &parts);
+}
+
+/// The headers of a failure that is written down.
+pub(crate) fn failure(error: &Error) -> HeaderBlock {
+    let mut block = HeaderBlock::default();
+    error_headers(&mut block, error, None);
+    block
 }
 
 /// The headers of a failure.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use npufleet_link::{Headers, Message, Subject};
 use npufleet_wire::{Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
+use crate::jobs::Seat;
 use crate::queue::{Limits, Work};
 use crate::telemetry::Trace;
 
@@ -31,7 +33,7 @@ impl Now {
     }
 
     /// When a deadline in unix microseconds comes; now, if it has passed.
-    fn at(&self, deadline: u64) -> Instant {
+    pub(crate) fn at(&self, deadline: u64) -> Instant {
         let left = Duration::from_micros(deadline).saturating_sub(self.unix);
         // A deadline beyond what the clock can count is as good as a year.
         self.instant
@@ -98,6 +100,8 @@ pub(crate) struct Request {
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<Box<Trace>>,
+    /// Set when it is the work of a durable job: then nobody is answered.
+    pub(crate) job: Option<Seat>,
 }
 
 impl Request {
@@ -105,8 +109,13 @@ impl Request {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             layout: Arc::clone(&self.prepared.layout),
-            bytes: self.message.payload(),
+            bytes: self.payload(),
         }
+    }
+
+    fn payload(&self) -> Bytes {
+        let large = self.job.as_ref().and_then(|job| job.frame.clone());
+        large.unwrap_or_else(|| self.message.payload())
     }
 
     /// Why the request left another engine, if it did.

@@ -13,6 +13,7 @@ use crate::drain::{STOPPING, Serving};
 use crate::endpoint::{Endpoint, Engine};
 use crate::events::{Event, Events, log};
 use crate::intake::{self, Target};
+use crate::jobs::FailPoint;
 use crate::models::Models;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
@@ -93,6 +94,8 @@ impl Serving {
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Serving>, Error> {
         let Worker { config, operations } = worker;
+        let setting = std::env::var(FailPoint::VARIABLE).unwrap_or_default();
+        let fail_point = FailPoint::parse(&setting).map_err(Error::Configuration)?;
         let events = Events::new(config.json);
         let Connections {
             link,
@@ -112,6 +115,8 @@ impl Serving {
             queue: Queue::new(config.queue_limit, count),
             telemetry,
             events,
+            executors: count,
+            fail_point,
         }));
         core.subscribe(&operations)
             .map_err(|error| Error::Configuration(error.message))?;
@@ -136,6 +141,7 @@ impl Serving {
             pid: std::process::id(),
             devices,
         });
+        let jobs = tokio::spawn(Arc::clone(&core).take_jobs());
         let registry = Models::registry(&core);
         let models = tokio::spawn(Models::new(&core, &registry, &config).run());
         Ok(Some(Serving {
@@ -143,6 +149,7 @@ impl Serving {
             executors,
             registry,
             models,
+            jobs,
             limit: config.drain_limit(),
         }))
     }

@@ -7,6 +7,7 @@
 //! - `carrier`: a model on its device, and on the next one when that fails; `lost` and `failover` decide which.
 
 mod carrier;
+mod coming;
 mod entry;
 mod failover;
 mod files;
@@ -27,6 +28,7 @@ use crate::core::{Core, ENGINE};
 use crate::endpoint::{Endpoint, Engine};
 use crate::events::{Event, log};
 use carrier::{Carrier, Failure};
+pub(crate) use coming::Coming;
 use entry::Entry;
 use files::Files;
 use lost::LostDevices;
@@ -122,9 +124,11 @@ impl Models {
     /// Follows one watch until it ends or the connection was lost.
     async fn follow(&mut self, watch: &mut Watch) {
         let mut changed = self.forget_all_but(&watch.keys);
+        self.core.coming.look_through(&watch.keys);
         loop {
             for name in std::mem::take(&mut changed) {
                 self.settle(&name).await;
+                self.core.coming.settled(&name);
             }
             let first = tokio::select! {
                 change = watch.next() => change,
@@ -155,6 +159,7 @@ impl Models {
             log(format_args!("registry key '{key}' is none of ours"));
             return None;
         };
+        self.core.coming.expect(name);
         if part == policy::KEY {
             let read = value.map_or(Ok(Policy::Latest), |value| Policy::parse(&key, &value));
             match read {
