@@ -35,12 +35,26 @@ class Client:
         headers: dict[str, str] | None = None,
         origin: Any = None,
         half_time: bool = False,
+        by_claim: bool = True,
     ) -> Flight:
         """Take a frame to send, at `flush` at the latest, and return its flight.
 
         `deadline_us` is in unix microseconds. Raises `PayloadTooLargeError` (`size`, `limit`) when the broker would
         not take the message, `UnavailableError` after `close`.
         """
+
+    def accept(self) -> bool:
+        """Have results come by claim from now on where they can; false when this process has no shared memory."""
+
+    def make(self, length: int) -> Block | None:
+        """Memory for an array that is to be sent, in shared memory; None without room."""
+
+    @property
+    def placements(self) -> tuple[int, int]:
+        """How many requests went inline and by arena."""
+
+    def usage(self) -> tuple[int, int]:
+        """Bytes of shared memory behind this process's slots, and how many slots are in use."""
 
     def route(self, subject: str, main_input: str | None, origin: object) -> Route:
         """Make a way for requests to one subject; flights that it begins have `origin` and half-times."""
@@ -73,6 +87,13 @@ class Route:
         """Remember the header of a frame that Python made of these tensors, if all such frames are made alike."""
 
 @final
+class Block:
+    """Bytes in shared memory, which are free when the last buffer of them is gone."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class Flight:
     """A request in flight and, once it is done, its reply; asyncio takes it for a future. See `Flight` in transport."""
 
@@ -89,7 +110,9 @@ class Flight:
     @property
     def status(self) -> int: ...
     @property
-    def payload(self) -> bytes: ...
+    def payload(self) -> bytes | memoryview: ...
+    @property
+    def placement(self) -> str: ...
     def header(self, name: str) -> str | None: ...
     def answer(self, other: Flight) -> None: ...
     def cancel(self, msg: Any = None) -> bool: ...

@@ -18,7 +18,7 @@ class Answer(Protocol):
     """What a result is made of: a call's reply, or what is stored of a job."""
 
     @property
-    def payload(self) -> bytes:
+    def payload(self) -> bytes | memoryview:
         """The frame."""
         ...
 

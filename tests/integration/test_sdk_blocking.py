@@ -159,7 +159,7 @@ def parameters(function: object) -> list[tuple[str, object, object]]:
     ids=["fleet", "models", "jobs", "job", "dead"],
 )
 def test_both_have_the_same_methods(asynchronous: type, blocking_class: type) -> None:
-    only = {"control", "options", "why_nobody_serves", "run", "asynchronous"}
+    only = {"control", "options", "why_nobody_serves", "check_inputs", "run", "asynchronous"}
     only |= {
         "id",
         "lane",

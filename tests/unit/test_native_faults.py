@@ -13,6 +13,9 @@ from npufleet.transport.options import ConnectOptions
 from tests.support.native_stand import SUBJECT, ask, broker, echo, settled, silence, soon, transport
 from tests.support.waiting import until
 
+# Whoever answers here knows no claims.
+pytestmark = pytest.mark.usefixtures("without_arena")
+
 if TYPE_CHECKING:
     from pathlib import Path
 

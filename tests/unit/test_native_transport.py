@@ -14,6 +14,9 @@ from npufleet.transport import native
 from npufleet.transport.options import ConnectOptions
 from tests.support.native_stand import SUBJECT, ask, broker, echo, plain_client, settled, silence, soon, transport
 
+# Whoever answers here knows no claims.
+pytestmark = pytest.mark.usefixtures("without_arena")
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path

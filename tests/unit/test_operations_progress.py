@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npufleet import operations
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 
 
 def heard(name: str, tensors: dict[str, object], params: dict[str, object]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from npufleet.errors import CallCancelledError, InvalidParameterError
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

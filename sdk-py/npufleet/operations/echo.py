@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.errors import CallCancelledError
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

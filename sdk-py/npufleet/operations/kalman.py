@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from npufleet.errors import CallCancelledError, InvalidParameterError
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 from npufleet.wire.rules.kalman import MODEL, time_axis
 
 if TYPE_CHECKING:

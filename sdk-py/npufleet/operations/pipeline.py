@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from npufleet.errors import CallCancelledError, FleetError, InternalError, UnsupportedError
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 from npufleet.wire import contract
 from npufleet.wire.steps import naming, wiring
 

@@ -57,7 +57,7 @@ class Flight(Protocol):
         ...
 
     @property
-    def payload(self) -> bytes:
+    def payload(self) -> bytes | memoryview:
         """The reply frame; empty when the worker answers with an error."""
         ...
 

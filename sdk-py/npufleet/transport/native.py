@@ -41,12 +41,19 @@ class NativeTransport:
 
     @property
     def placements(self) -> dict[str, int]:
-        """How many requests went which way; none are counted yet."""
-        return {}
+        """How many requests went which way: `inline` through the broker, by `arena`."""
+        inline, placed = self._client.placements
+        return {"inline": inline, "arena": placed}
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array to fill and send."""
-        return np.empty(shape, dtype)
+        """Return an array to fill and send: in shared memory, while there is room."""
+        size = np.dtype(dtype).itemsize * int(np.prod(shape))
+        block = self._client.make(size) if size else None
+        return np.empty(shape, dtype) if block is None else np.frombuffer(memoryview(block), dtype).reshape(shape)
+
+    def accept(self) -> bool:
+        """Have replies come by claim where they can; false when they do already or cannot."""
+        return self._client.accept()
 
     def on_half_time(self, half_time: HalfTime) -> None:
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
@@ -62,7 +69,7 @@ class NativeTransport:
         self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, origin: Any
     ) -> Flight:
         """Send a frame through the broker that was lost on another way."""
-        return self._client.request(subject, frame, deadline_us, headers, origin)
+        return self._client.request(subject, frame, deadline_us, headers, origin, by_claim=False)
 
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; closing again does nothing."""

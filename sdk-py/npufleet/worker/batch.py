@@ -16,7 +16,7 @@ from npufleet.errors import (
     FleetError,
     InternalError,
 )
-from npufleet.operations import progress
+from npufleet.operations.shared import progress
 from npufleet.wire import contract, frame
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.steps import PIPELINE

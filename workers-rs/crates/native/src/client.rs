@@ -3,6 +3,7 @@
 use std::mem::forget;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use npufleet_client::{Client as Core, Options, Subject};
@@ -13,10 +14,12 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::block::Block;
 use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
 use crate::hub::{Asked, Attached, Hub};
+use crate::payloads::Frame;
 use crate::route::Route;
 use crate::wake::Wake;
 
@@ -80,10 +83,11 @@ impl Client {
 
     /// Take a frame to send, at `flush` at the latest, and return its flight.
     ///
-    /// `deadline_us` is in unix microseconds; `origin` is the flight's attribute of that name. Raises
+    /// `deadline_us` is in unix microseconds; `origin` is the flight's attribute of that name. Without `by_claim` the
+    /// frame and its reply go through the broker whatever their size. Raises
     /// `PayloadTooLargeError` (`size`, `limit`) when the broker would not take the message, `UnavailableError` after
     /// `close`.
-    #[pyo3(signature = (subject, frame, deadline_us, headers=None, origin=None, half_time=false))]
+    #[pyo3(signature = (subject, frame, deadline_us, headers=None, origin=None, half_time=false, by_claim=true))]
     #[allow(clippy::too_many_arguments, reason = "they are Python's, by name")]
     fn request(
         &self,
@@ -94,7 +98,9 @@ impl Client {
         headers: Option<Py<PyDict>>,
         origin: Option<Py<PyAny>>,
         half_time: bool,
+        by_claim: bool,
     ) -> PyResult<Py<Flight>> {
+        let hub = self.hub()?;
         let bytes = frame.as_bytes();
         let frame = if bytes.len() < BORROWED_FROM {
             Bytes::copy_from_slice(bytes)
@@ -103,13 +109,45 @@ impl Client {
         };
         let asked = Asked {
             subject: Subject::from(subject),
-            frame,
+            frame: if by_claim {
+                hub.place(frame)
+            } else {
+                Frame::Inline(frame)
+            },
+            accepts: by_claim,
+            learns: None,
             deadline_us,
             headers,
             origin: origin.unwrap_or_else(|| py.None()),
             half_time,
         };
-        self.hub()?.start(py, asked)
+        hub.start(py, asked)
+    }
+
+    /// Have results come by claim from now on where they can; false when this process has no shared memory.
+    fn accept(&self) -> PyResult<bool> {
+        Ok(self.hub()?.payloads().arena().is_some())
+    }
+
+    /// Memory for an array that is to be sent, in shared memory; None without room.
+    fn make(&self, length: usize) -> PyResult<Option<Block>> {
+        Ok(self.hub()?.payloads().make(length).map(Block::made))
+    }
+
+    /// How many requests went inline and by arena.
+    #[getter]
+    fn placements(&self) -> PyResult<(usize, usize)> {
+        let payloads = self.hub()?.payloads();
+        Ok((
+            payloads.inline.load(Ordering::Relaxed),
+            payloads.placed.load(Ordering::Relaxed),
+        ))
+    }
+
+    /// Bytes of shared memory behind this process's slots, and how many slots are in use.
+    fn usage(&self) -> PyResult<(u64, usize)> {
+        let arena = self.hub()?.payloads().made_arena();
+        Ok(arena.map_or((0, 0), |arena| (arena.usage().bytes, arena.usage().slots)))
     }
 
     /// Make a way for requests to one subject; flights that it begins have `origin` and half-times.

@@ -1,19 +1,23 @@
 //! One request in flight and, once it is done, its reply.
 
 use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Reply};
-use npufleet_wire::{Error, header};
+use npufleet_payload::INLINE_BYTES;
+use npufleet_wire::{Error, ErrorKind, header};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCFunction, PyDict};
+use pyo3::types::{PyBytes, PyCFunction, PyDict, PyMemoryView};
 
+use crate::block::Block;
 use crate::errors::raise;
 use crate::hub::{Hub, alive};
+use crate::payloads::{Frame, Taken};
 
 /// A request in flight; awaited like an asyncio future, it is its own reply once it is done.
 ///
@@ -32,6 +36,8 @@ pub(crate) struct Flight {
     /// The further headers that it was sent with, or None.
     #[pyo3(get)]
     headers: Option<Py<PyDict>>,
+    is_claimed: bool,
+    learns: Option<Arc<AtomicBool>>,
     state: Mutex<State>,
 }
 
@@ -41,12 +47,13 @@ pub(crate) struct Start {
     pub(crate) origin: Py<PyAny>,
     pub(crate) deadline_us: u64,
     pub(crate) headers: Option<Py<PyDict>>,
-    pub(crate) frame: Bytes,
+    pub(crate) frame: Frame,
+    pub(crate) learns: Option<Arc<AtomicBool>>,
 }
 
 struct State {
     /// Kept until there is a good reply: another engine may have to be asked with it.
-    frame: Bytes,
+    frame: Frame,
     end: Option<End>,
     /// Who waits, each with the context to run in.
     waiting: Vec<(Py<PyAny>, Py<PyAny>)>,
@@ -57,11 +64,27 @@ struct State {
 enum End {
     Replied {
         reply: Reply,
-        payload: Py<PyBytes>,
+        payload: Payload,
         plain: bool,
     },
     Failed(Error),
     Cancelled,
+}
+
+/// A reply's frame as Python has it.
+enum Payload {
+    Copied(Py<PyBytes>),
+    Lent(Py<Block>),
+}
+
+impl Payload {
+    fn new(py: Python<'_>, content: &[u8]) -> Self {
+        Self::Copied(PyBytes::new(py, content).unbind())
+    }
+
+    fn is_empty(&self, py: Python<'_>) -> bool {
+        matches!(self, Self::Copied(bytes) if bytes.bind(py).as_bytes().is_empty())
+    }
 }
 
 impl Flight {
@@ -72,6 +95,8 @@ impl Flight {
             origin: start.origin,
             deadline_us: start.deadline_us,
             headers: start.headers,
+            is_claimed: start.frame.claim().is_some(),
+            learns: start.learns,
             state: Mutex::new(State {
                 frame: start.frame,
                 end: None,
@@ -86,13 +111,16 @@ impl Flight {
         let py = flight.py();
         let end = match outcome {
             Outcome::Reply(mut reply) => {
-                // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
                 let content = take(&mut reply.payload);
-                let payload = PyBytes::new(py, &content).unbind();
-                let plain = reply.header(header::ENGINE) == Some("rust")
-                    && reply.header(header::FALLBACK_REASON).is_none()
-                    && hub.is_frame(content);
-                End::Replied { reply, payload, plain }
+                match flight.get().payload_of(py, &reply, &content, hub) {
+                    Ok((payload, is_frame)) => {
+                        let plain = is_frame
+                            && reply.header(header::ENGINE) == Some("rust")
+                            && reply.header(header::FALLBACK_REASON).is_none();
+                        End::Replied { reply, payload, plain }
+                    }
+                    Err(error) => End::Failed(error),
+                }
             }
             Outcome::Failed(error) => End::Failed(error),
             Outcome::HalfTime => return Ok(()),
@@ -117,14 +145,44 @@ impl Flight {
         failed
     }
 
+    /// Gets at a reply's frame, and says whether it is one that needs no look.
+    fn payload_of(&self, py: Python<'_>, reply: &Reply, content: &Bytes, hub: &Hub) -> Result<(Payload, bool), Error> {
+        let claim = if content.is_empty() {
+            reply.header(header::CLAIM)
+        } else {
+            None
+        };
+        let Some(claim) = claim else {
+            let too_large =
+                content.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
+            if (content.len() >= INLINE_BYTES || too_large)
+                && let Some(learns) = &self.learns
+                && hub.payloads().arena().is_some()
+            {
+                learns.store(true, Ordering::Relaxed);
+            }
+            // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
+            return Ok((Payload::new(py, content), hub.is_frame(content.clone())));
+        };
+        match hub.payloads().take(claim)? {
+            Taken::Lent(lent) => {
+                let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
+                let is_frame = hub.is_lent_frame(lent.bytes());
+                Ok((Payload::Lent(Py::new(py, Block::lent(lent)).map_err(failed)?), is_frame))
+            }
+            Taken::Copy(copy) => Ok((Payload::new(py, &copy), hub.is_frame(copy))),
+        }
+    }
+
     /// Sets how it ended and returns who waits, or nothing when it had ended before.
     fn end(&self, py: Python<'_>, end: End) -> Option<Vec<(Py<PyAny>, Py<PyAny>)>> {
         let mut state = self.state.lock();
         if state.end.is_some() {
             return None;
         }
-        if matches!(&end, End::Replied { payload, .. } if !payload.bind(py).as_bytes().is_empty()) {
-            state.frame = Bytes::new();
+        // Without a frame in the reply it may be wanted again.
+        if !matches!(&end, End::Replied { payload, .. } if payload.is_empty(py)) {
+            state.frame = Frame::Inline(Bytes::new());
         }
         state.end = Some(end);
         Some(take(&mut state.waiting))
@@ -148,7 +206,7 @@ impl Flight {
         alive(&self.hub)
     }
 
-    fn reply<T>(&self, read: impl FnOnce(&Reply, &Py<PyBytes>) -> T) -> PyResult<T> {
+    fn reply<T>(&self, read: impl FnOnce(&Reply, &Payload) -> T) -> PyResult<T> {
         match &self.state.lock().end {
             Some(End::Replied { reply, payload, .. }) => Ok(read(reply, payload)),
             _ => Err(PyRuntimeError::new_err("there is no reply")),
@@ -166,8 +224,21 @@ impl Flight {
 
     /// The reply's frame; empty when the worker answers with an error.
     #[getter]
-    fn payload(&self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
-        self.reply(|_, payload| payload.clone_ref(py))
+    fn payload(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (copied, lent) = self.reply(|_, payload| match payload {
+            Payload::Copied(bytes) => (Some(bytes.clone_ref(py)), None),
+            Payload::Lent(block) => (None, Some(block.clone_ref(py))),
+        })?;
+        match (copied, lent) {
+            (_, Some(block)) => Ok(PyMemoryView::from(block.bind(py))?.into_any().unbind()),
+            (bytes, None) => Ok(bytes.into_pyobject(py)?.into_any().unbind()),
+        }
+    }
+
+    /// Where the frame that was sent lies: `inline` or `arena`.
+    #[getter]
+    fn placement(&self) -> &'static str {
+        if self.is_claimed { "arena" } else { "inline" }
     }
 
     /// One header of the reply, or None.
@@ -184,14 +255,17 @@ impl Flight {
     /// The frame that was sent; empty once there is a good reply.
     #[getter]
     fn frame<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.state.lock().frame)
+        PyBytes::new(py, self.state.lock().frame.bytes())
     }
 
     /// Take over the reply of another flight, which has one, and forget the work that this one asked for.
     fn answer(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let outcome = other.get().reply(|reply, payload| {
-            let payload = Bytes::copy_from_slice(payload.bind(py).as_bytes());
+            let payload = match payload {
+                Payload::Copied(bytes) => Bytes::copy_from_slice(bytes.bind(py).as_bytes()),
+                Payload::Lent(block) => Bytes::copy_from_slice(block.get().bytes()),
+            };
             Outcome::Reply(Reply {
                 status: reply.status,
                 headers: reply.headers.clone(),

@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{BySequence, Client, Outcome, Request, Subject};
-use npufleet_wire::LayoutCache;
+use npufleet_payload::INLINE_BYTES;
+use npufleet_wire::{LayoutCache, header};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -14,6 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::refused;
 use crate::flight::{Flight, Start};
+use crate::payloads::{Frame, Payloads};
 use crate::wake::Wake;
 
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
@@ -25,6 +27,7 @@ pub(crate) struct Hub {
     wake: Arc<Wake>,
     flights: Mutex<BySequence<Py<Flight>>>,
     layouts: Mutex<LayoutCache>,
+    payloads: Payloads,
     attached: Mutex<Option<Attached>>,
     /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
     resolving: AtomicBool,
@@ -44,7 +47,11 @@ pub(crate) struct Attached {
 /// A request as Python gives it.
 pub(crate) struct Asked {
     pub(crate) subject: Subject,
-    pub(crate) frame: Bytes,
+    pub(crate) frame: Frame,
+    /// Whether the caller takes results by claim, learnt from earlier ones like it.
+    pub(crate) accepts: bool,
+    /// Is told when a result was large enough for that.
+    pub(crate) learns: Option<Arc<AtomicBool>>,
     pub(crate) deadline_us: u64,
     pub(crate) headers: Option<Py<PyDict>>,
     pub(crate) origin: Py<PyAny>,
@@ -58,6 +65,7 @@ impl Hub {
             wake,
             flights: Mutex::default(),
             layouts: Mutex::default(),
+            payloads: Payloads::new(),
             attached: Mutex::new(None),
             resolving: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -66,6 +74,10 @@ impl Hub {
 
     pub(crate) fn core(&self) -> &Client {
         &self.core
+    }
+
+    pub(crate) fn payloads(&self) -> &Payloads {
+        &self.payloads
     }
 
     pub(crate) fn wake(&self) -> &Wake {
@@ -91,18 +103,30 @@ impl Hub {
 
     /// Takes a request to send, at the end of the loop's turn at the latest.
     pub(crate) fn start(self: &Arc<Self>, py: Python<'_>, asked: Asked) -> PyResult<Py<Flight>> {
-        let headers = asked
-            .headers
-            .as_ref()
-            .map(|headers| pairs(headers.bind(py)))
-            .transpose()?;
+        let headers = asked.headers.as_ref().map(|headers| pairs(headers.bind(py)));
+        let mut headers = headers.transpose()?.unwrap_or_default();
+        let claim = asked.frame.claim();
+        if claim.is_some() || asked.accepts {
+            headers.extend(
+                self.payloads
+                    .accept()
+                    .map(|id| (header::ACCEPT.to_owned(), id.to_owned())),
+            );
+            headers.extend(claim.map(|claim| (header::CLAIM.to_owned(), claim.to_string())));
+        }
         let request = Request {
             subject: asked.subject,
             deadline_us: asked.deadline_us,
-            headers: headers.filter(|headers| !headers.is_empty()),
-            payload: asked.frame.clone(),
+            headers: Some(headers).filter(|headers| !headers.is_empty()),
+            payload: asked.frame.body(),
             half_time: asked.half_time,
         };
+        let way = if claim.is_some() {
+            &self.payloads.placed
+        } else {
+            &self.payloads.inline
+        };
+        way.fetch_add(1, Ordering::Relaxed);
         let sequence = self.core.submit(request).map_err(|refusal| refused(py, refusal))?;
         let start = Start {
             sequence,
@@ -110,6 +134,7 @@ impl Hub {
             deadline_us: asked.deadline_us,
             headers: asked.headers,
             frame: asked.frame,
+            learns: asked.learns,
         };
         let flight = Py::new(py, Flight::new(Arc::downgrade(self), start))?;
         self.flights.lock().insert(sequence, flight.clone_ref(py));
@@ -118,6 +143,19 @@ impl Hub {
                 .call0(py)?;
         }
         Ok(flight)
+    }
+
+    /// A frame that Python made, in a slot if it is large and there is one.
+    pub(crate) fn place(&self, frame: Bytes) -> Frame {
+        if frame.len() < INLINE_BYTES {
+            return Frame::Inline(frame);
+        }
+        let copy = |place: &mut [u8]| {
+            place.copy_from_slice(&frame);
+            true
+        };
+        let placed = self.payloads.write(frame.len(), copy);
+        placed.unwrap_or(Frame::Inline(frame))
     }
 
     /// Sends what was submitted since the last time.
@@ -162,6 +200,11 @@ impl Hub {
     /// Whether bytes are a valid frame; those with a header like one before cost a look-up.
     pub(crate) fn is_frame(&self, bytes: Bytes) -> bool {
         self.layouts.lock().decode(bytes).is_ok()
+    }
+
+    /// The same of bytes that lie elsewhere.
+    pub(crate) fn is_lent_frame(&self, bytes: &[u8]) -> bool {
+        self.layouts.lock().check(bytes).is_ok()
     }
 
     /// Gives a request up: its answer goes nowhere, and the workers are told.

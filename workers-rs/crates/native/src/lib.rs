@@ -4,6 +4,7 @@
 //! - [`client`]: `Client`, a connection
 //! - [`route`]: `Route`, the short way for requests like those before
 //! - [`flight`]: `Flight`, a request in flight and its reply
+//! - [`payloads`]: frames beside the broker; [`block`]: memory in a slot
 //! - [`hub`]: a connection with its flights, and the event loop that resolves them
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
 //! - [`channel`]: `ChannelOwner` and `ChannelAsker`, frames over ZeroMQ
@@ -12,6 +13,7 @@
 //! - [`fork`]: noticing that this process is a forked child
 //! - [`wake`]: the event descriptor
 
+mod block;
 mod channel;
 mod client;
 mod errors;
@@ -19,6 +21,7 @@ mod flight;
 mod fork;
 mod hub;
 mod kernel;
+mod payloads;
 mod route;
 mod wake;
 mod worker;
@@ -36,6 +39,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<channel::ChannelAsker>()?;
     module.add_class::<channel::ChannelOwner>()?;
     module.add_class::<client::Client>()?;
+    module.add_class::<block::Block>()?;
     module.add_class::<flight::Flight>()?;
     module.add_class::<route::Route>()?;
     module.add_function(wrap_pyfunction!(kernel::execute, module)?)?;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_client::Subject;
+use npufleet_payload::INLINE_BYTES;
 use parking_lot::Mutex;
 use pyo3::buffer::{Element, PyUntypedBuffer};
 use pyo3::prelude::*;
@@ -15,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use crate::flight::Flight;
 use crate::fork::Generation;
 use crate::hub::{Asked, Hub, alive};
+use crate::payloads::{Frame, Payloads};
 
 /// Larger frames are joined by Python, which borrows them to us without another copy, in bytes.
 const JOINED_BELOW: usize = 16 * 1024;
@@ -35,6 +38,8 @@ pub(crate) struct Route {
     main_input: Option<String>,
     origin: Py<PyAny>,
     headers: Mutex<HashMap<Vec<u8>, Bytes>>,
+    /// Set when a reply was large enough to come by claim the next time.
+    accepts: Arc<AtomicBool>,
 }
 
 impl Route {
@@ -52,6 +57,7 @@ impl Route {
             main_input,
             origin,
             headers: Mutex::default(),
+            accepts: Arc::default(),
         }
     }
 }
@@ -74,19 +80,22 @@ impl Route {
         let Some(header) = self.headers.lock().get(&layout.key).cloned() else {
             return Ok(None);
         };
-        let Some(frame) = layout.join(py, &header) else {
+        let hub = alive(&self.hub)?;
+        let Some(frame) = layout.frame(py, &header, hub.payloads()) else {
             return Ok(None);
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let asked = Asked {
             subject: self.subject.clone(),
-            frame: frame.into(),
+            frame,
+            accepts: self.accepts.load(Ordering::Relaxed),
+            learns: Some(Arc::clone(&self.accepts)),
             deadline_us: (now.as_micros() as f64 + seconds * 1e6) as u64,
             headers: None,
             origin: self.origin.clone_ref(py),
             half_time: true,
         };
-        alive(&self.hub)?.start(py, asked).map(Some)
+        hub.start(py, asked).map(Some)
     }
 
     /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
@@ -130,22 +139,41 @@ impl Layout {
         self.arrays.iter().map(|array| array.buffer.len_bytes()).sum()
     }
 
-    fn join(&self, py: Python<'_>, header: &[u8]) -> Option<Vec<u8>> {
+    /// The frame with a header: where its array lies already, in a slot if it is large, or on the heap.
+    fn frame(&self, py: Python<'_>, header: &[u8], payloads: &Payloads) -> Option<Frame> {
         let size = header.len() + self.bytes();
-        if size >= JOINED_BELOW {
-            return None;
+        if size >= INLINE_BYTES {
+            if let [array] = &self.arrays[..]
+                && let Some(memory) = payloads.made(array.buffer.buf_ptr() as usize, array.buffer.len_bytes())
+                && let Some(frame) = memory.frame(header)
+            {
+                return Some(Frame::Prefixed(Arc::new(frame)));
+            }
+            let placed = payloads.write(size, |place| self.write(py, header, place));
+            if placed.is_some() {
+                return placed;
+            }
         }
-        let mut frame = vec![0; size];
-        let (front, mut rest) = frame.split_at_mut(header.len());
+        (size < JOINED_BELOW).then(|| self.join(py, header))?.map(Frame::Inline)
+    }
+
+    fn join(&self, py: Python<'_>, header: &[u8]) -> Option<Bytes> {
+        let mut frame = vec![0; header.len() + self.bytes()];
+        self.write(py, header, &mut frame).then(|| frame.into())
+    }
+
+    /// Writes the frame to a place of its size; false when an array cannot be copied.
+    fn write(&self, py: Python<'_>, header: &[u8], place: &mut [u8]) -> bool {
+        let (front, mut rest) = place.split_at_mut(header.len());
         front.copy_from_slice(header);
         for array in &self.arrays {
             let (place, further) = rest.split_at_mut(array.buffer.len_bytes());
             if !(array.copy)(py, &array.buffer, place) {
-                return None;
+                return false;
             }
             rest = further;
         }
-        Some(frame)
+        true
     }
 
     fn push(&mut self, py: Python<'_>, name: &str, array: &Bound<'_, PyAny>) -> Option<()> {

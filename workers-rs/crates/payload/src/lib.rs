@@ -5,3 +5,14 @@
 
 pub mod arena;
 pub mod channel;
+
+/// A frame of at least so many bytes goes by arena where both processes see the same memory.
+pub const INLINE_BYTES: usize = 4096;
+
+/// Reads an arena's id, as `Npu-Accept` has it: 32 lower-case hexadecimal digits.
+pub fn read_arena_id(text: &str) -> Option<[u8; 16]> {
+    format!("npu1:{text}:0:0:0")
+        .parse()
+        .ok()
+        .map(|claim: npufleet_wire::Claim| claim.arena)
+}

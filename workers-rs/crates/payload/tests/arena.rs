@@ -1,5 +1,7 @@
 //! Frames in shared memory: put, read, freed, and everything that a claim may be wrong about.
 
+#![allow(clippy::large_stack_arrays, reason = "they are constants")]
+
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;

@@ -19,6 +19,7 @@ use crate::handover::Questions;
 use crate::intake::Target;
 use crate::jobs::{FailPoint, Jobs};
 use crate::models::Coming;
+use crate::payloads::Payloads;
 use crate::queue::Queue;
 use crate::request::Request;
 use crate::telemetry::Telemetry;
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     pub(crate) jobs: Jobs,
     /// Models that are registered and not served yet.
     pub(crate) coming: Coming,
+    pub(crate) payloads: Payloads,
     /// The event loop, for the executors.
     pub(crate) runtime: Handle,
     served: AtomicU64,
@@ -82,6 +84,7 @@ impl Core {
             questions: Questions::new(format!("{}.{}.", parts.inbox, parts.id)),
             jobs: Jobs::new(parts.executors, parts.fail_point),
             coming: Coming::default(),
+            payloads: Payloads::new(),
             id: parts.id,
             started: crate::service::rfc3339(SystemTime::now()),
             prefix: parts.prefix,

@@ -66,6 +66,7 @@ impl Serving {
         if !core.confirm().await {
             log(format_args!("the broker does not confirm the last replies"));
         }
+        core.payloads.close().await;
         core.events.emit(&Event::Stopped { served: core.served() });
     }
 }

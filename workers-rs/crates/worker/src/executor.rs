@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
-use npufleet_wire::{Error, ErrorKind, Result, Timing};
+use npufleet_wire::{Claim, Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
@@ -50,8 +50,22 @@ struct Executor<'a> {
 struct Done {
     request: Request,
     outcome: Result<Bytes>,
+    /// Where the result is, when it is not in the reply.
+    claim: Option<Claim>,
     start: Instant,
     end: Instant,
+}
+
+impl Done {
+    fn new(request: Request, outcome: Result<Bytes>, start: Instant, end: Instant) -> Self {
+        Self {
+            request,
+            outcome,
+            claim: None,
+            start,
+            end,
+        }
+    }
 }
 
 impl Executor<'_> {
@@ -63,12 +77,18 @@ impl Executor<'_> {
         } else {
             Batch::default()
         };
-        let done = match &*engine {
+        let mut done = match &*engine {
             Engine::Operation(operation) => self.one_by_one(*operation, batch),
             Engine::Model { network, .. } => self.together(&**network, batch),
         };
         if let (Some(first), Some(last)) = (done.first(), done.last()) {
             endpoint.statistics.executed(last.end - first.start);
+        }
+        for done in &mut done {
+            done.claim = match (&done.outcome, done.request.caller) {
+                (Ok(frame), Some(caller)) => self.core.payloads.place(frame, caller, done.request.deadline),
+                _ => None,
+            };
         }
         // All answers leave together.
         let (count, mut block) = (done.len(), HeaderBlock::default());
@@ -96,12 +116,7 @@ impl Executor<'_> {
                 Err(error) => Err(error),
             };
             let end = Instant::now();
-            let done = Done {
-                request,
-                outcome,
-                start,
-                end,
-            };
+            let done = Done::new(request, outcome, start, end);
             start = end;
             done
         };
@@ -129,12 +144,7 @@ impl Executor<'_> {
                     frames.push(request.frame());
                     wanted.push(request);
                 }
-                Err(error) => done.push(Done {
-                    request,
-                    outcome: Err(error),
-                    start,
-                    end: start,
-                }),
+                Err(error) => done.push(Done::new(request, Err(error), start, start)),
             }
         }
         if wanted.is_empty() {
@@ -156,12 +166,7 @@ impl Executor<'_> {
         let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
         done.extend(wanted.into_iter().zip(outcomes).map(|(request, outcome)| {
             request.prepared.took(each);
-            Done {
-                request,
-                outcome,
-                start,
-                end,
-            }
+            Done::new(request, outcome, start, end)
         }));
         done
     }
@@ -174,13 +179,14 @@ impl Executor<'_> {
         if now >= request.deadline {
             return Err(too_late(now - request.arrived));
         }
-        Ok(())
+        request.check_payload()
     }
 
     fn finish(&self, done: Done, batch: &Batch, pieces: &mut Pieces, block: &mut HeaderBlock) {
         let Done {
             request,
             outcome,
+            claim,
             start,
             end,
         } = done;
@@ -199,7 +205,7 @@ impl Executor<'_> {
         }
         let timing = Timing {
             queued: (self.taken - request.arrived).as_micros() as u64,
-            fetching: 0,
+            fetching: request.fetching.as_micros() as u64,
             batching: (start - self.taken).as_micros() as u64,
             executing: (end - start).as_micros() as u64,
         };
@@ -207,7 +213,7 @@ impl Executor<'_> {
             Err(error) if error.kind.hands_over() && !request.is_fallback && request.job.is_none() => {
                 self.core.hand_over(request, error, timing);
             }
-            outcome => self.core.write(pieces, block, &request, &outcome, timing),
+            outcome => self.core.write(pieces, block, &request, &outcome, claim, timing),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use npufleet_link::{Connection, Event as Heard, Message};
 use npufleet_wire::{Error, ErrorKind, Lane, Result, Route, Timing, subject};
 use tokio::time::MissedTickBehavior;
@@ -14,7 +15,7 @@ use crate::endpoint::{Endpoint, Prepared};
 use crate::events::{Event, log};
 use crate::executor::{cancelled, too_late};
 use crate::queue::Cancelled;
-use crate::request::{Asked, Now, Request};
+use crate::request::{Asked, Now, Request, payload_of};
 use crate::service::Verb;
 
 /// How late a waiting request may learn that its deadline has passed.
@@ -123,9 +124,20 @@ impl Intake {
         }
         // Without a reply subject there is nobody to answer, and nothing else that the work would be good for.
         let Some(reply) = message.reply() else { return };
-        let (prepared, deadline) = match check(endpoint, &asked, &message, now) {
+        let view = asked.claim.map(|claim| self.core.payloads.fetch(claim)).transpose();
+        let checked = view.and_then(|view| {
+            let payload = payload_of(&message, view.as_ref());
+            let (prepared, deadline) = check(endpoint, &asked, &payload, now)?;
+            Ok((view, payload.len(), prepared, deadline))
+        });
+        let (view, size, prepared, deadline) = match checked {
             Ok(checked) => checked,
             Err(error) => return self.core.refuse(endpoint, &reply, &message, &error),
+        };
+        let fetching = if view.is_some() {
+            now.instant.elapsed()
+        } else {
+            Duration::ZERO
         };
         let trace = if self.core.telemetry.is_on() {
             asked.trace(now)
@@ -133,14 +145,17 @@ impl Intake {
             None
         };
         if let Some(trace) = &trace {
-            let size = message.payload_bytes().len();
-            self.core.telemetry.fetched(trace, size, now.instant);
+            let placement = if view.is_some() { "arena" } else { "inline" };
+            self.core.telemetry.fetched(trace, placement, size, now.instant);
         }
         let (is_fallback, arrived) = (asked.fallback_reason.is_some(), now.instant);
         self.admitted.push(Request {
             endpoint: Arc::clone(endpoint),
             prepared,
             reply,
+            view,
+            fetching,
+            caller: asked.caller(),
             message,
             lane,
             is_fallback,
@@ -186,7 +201,7 @@ impl Intake {
 }
 
 /// Checks what must be right before a request may wait.
-fn check(endpoint: &Endpoint, asked: &Asked<'_>, message: &Message, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
+fn check(endpoint: &Endpoint, asked: &Asked<'_>, payload: &Bytes, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
     let deadline = asked.deadline(now)?;
     if deadline <= now.instant {
         return Err(Error::new(
@@ -194,7 +209,7 @@ fn check(endpoint: &Endpoint, asked: &Asked<'_>, message: &Message, now: &Now) -
             "the deadline had passed on arrival",
         ));
     }
-    Ok((endpoint.prepare(&message.payload())?, deadline))
+    Ok((endpoint.prepare(payload)?, deadline))
 }
 
 impl Core {

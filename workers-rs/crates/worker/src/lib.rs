@@ -7,6 +7,7 @@
 //! - `intake`: subscriptions and admission; a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
+//! - `payloads`: frames beside the broker.
 //! - `executor`: the threads that do the work; `steps`: what they offer to a pipeline.
 //! - `reply`: results and errors; `handover`: what this engine cannot do goes to the other.
 //! - `jobs`: durable jobs, done by the same executors.
@@ -26,6 +27,7 @@ mod handover;
 mod intake;
 mod jobs;
 mod models;
+mod payloads;
 mod queue;
 mod reply;
 mod request;

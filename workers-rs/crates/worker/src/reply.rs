@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Message, Pieces};
-use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
+use npufleet_wire::{Claim, Error, ErrorKind, Result, Timing, header};
 
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
@@ -18,16 +18,17 @@ pub(crate) const MAX_TEXT: usize = 1000;
 impl Core {
     /// Ends a request with its result or error, without waiting for the broker.
     pub(crate) fn answer(&self, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
-        self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, timing));
+        self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, None, timing));
     }
 
-    /// Writes the end of a request; the memory of `block` is used.
+    /// Writes the end of a request; a result with a claim is not in the message. The memory of `block` is used.
     pub(crate) fn write(
         &self,
         pieces: &mut Pieces,
         block: &mut HeaderBlock,
         request: &Request,
         outcome: &Result<Bytes>,
+        claim: Option<Claim>,
         timing: Timing,
     ) {
         if let Some(job) = &request.job {
@@ -39,6 +40,13 @@ impl Core {
         let too_large = match outcome {
             Ok(payload) => {
                 result_headers(block, request, timing);
+                let payload = match claim {
+                    Some(claim) => {
+                        block.push(header::CLAIM, &claim.to_string());
+                        &Bytes::new()
+                    }
+                    None => payload,
+                };
                 let (size, limit) = (payload.len(), self.link.max_payload());
                 if block.as_bytes().len() + size <= limit {
                     statistics.succeeded(request.prepared.rows);

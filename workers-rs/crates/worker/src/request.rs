@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_link::{Headers, Message, Subject};
-use npufleet_wire::{Frame, Lane, Result, header};
+use npufleet_payload::arena::View;
+use npufleet_payload::read_arena_id;
+use npufleet_wire::{Error, ErrorKind, Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
 use crate::jobs::Seat;
@@ -50,6 +52,9 @@ pub(crate) struct Asked<'a> {
     tracestate: Option<&'a str>,
     /// Set when the request already left another engine.
     pub(crate) fallback_reason: Option<&'a str>,
+    /// Where the frame is, when it is not in the message.
+    pub(crate) claim: Option<&'a str>,
+    accept: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
@@ -62,6 +67,8 @@ impl<'a> Asked<'a> {
                 header::TRACEPARENT => &mut asked.traceparent,
                 header::TRACESTATE => &mut asked.tracestate,
                 header::FALLBACK_REASON => &mut asked.fallback_reason,
+                header::CLAIM => &mut asked.claim,
+                header::ACCEPT => &mut asked.accept,
                 _ => continue,
             };
             field.get_or_insert(value);
@@ -80,6 +87,11 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// The caller's arena, if it takes claims.
+    pub(crate) fn caller(&self) -> Option<[u8; 16]> {
+        self.accept.and_then(read_arena_id)
+    }
+
     /// The trace that the request belongs to, if it is sampled.
     pub(crate) fn trace(&self, now: &Now) -> Option<Box<Trace>> {
         self.traceparent
@@ -92,6 +104,11 @@ pub(crate) struct Request {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) message: Message,
+    /// The frame, when it is not in the message, and how long it took to get at it.
+    pub(crate) view: Option<View>,
+    pub(crate) fetching: Duration,
+    /// The caller's arena, if it takes claims.
+    pub(crate) caller: Option<[u8; 16]>,
     /// Where the answer goes.
     pub(crate) reply: Subject,
     pub(crate) lane: Lane,
@@ -113,9 +130,23 @@ impl Request {
         }
     }
 
+    /// Whether what was read is what was claimed.
+    ///
+    /// # Errors
+    /// `payload_lost` when the caller took the frame back meanwhile.
+    pub(crate) fn check_payload(&self) -> Result<()> {
+        match &self.view {
+            Some(view) if !view.is_intact() => Err(Error::new(
+                ErrorKind::PayloadLost,
+                "the frame was taken back while it was read",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn payload(&self) -> Bytes {
         let large = self.job.as_ref().and_then(|job| job.frame.clone());
-        large.unwrap_or_else(|| self.message.payload())
+        large.unwrap_or_else(|| payload_of(&self.message, self.view.as_ref()))
     }
 
     /// Why the request left another engine, if it did.
@@ -127,6 +158,11 @@ impl Request {
             None
         }
     }
+}
+
+/// The frame of a message, wherever it is.
+pub(crate) fn payload_of(message: &Message, view: Option<&View>) -> Bytes {
+    view.map_or_else(|| message.payload(), View::bytes)
 }
 
 impl Work for Request {

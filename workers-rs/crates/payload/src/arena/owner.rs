@@ -127,6 +127,11 @@ impl Arena {
         (start..start + self.0.places.limit() as usize).contains(&address)
     }
 
+    /// Removes the file: nobody opens it any more. Who has it open already may go on reading.
+    pub fn unlink(&self) {
+        self.0.unlink();
+    }
+
     /// Takes back what was released, what nobody took in time, and what callers that died had.
     pub fn sweep(&self) {
         self.0.sweep();
@@ -215,6 +220,13 @@ impl Inner {
         self.places.free(slot);
     }
 
+    fn unlink(&self) {
+        if self.is_ours() {
+            // Whoever starts next removes it otherwise.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
     fn is_ours(&self) -> bool {
         std::process::id() == self.process
     }
@@ -231,10 +243,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.is_ours() {
-            // Whoever starts next removes it otherwise.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.unlink();
     }
 }
 

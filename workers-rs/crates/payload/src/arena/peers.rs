@@ -85,7 +85,7 @@ impl Peers {
             return Err(lost("is cut off"));
         }
         let generation = peer.words.word(entry.generation());
-        let is_there = claim.generation < GENERATIONS
+        let is_there = (1..GENERATIONS).contains(&claim.generation)
             && if is_lent {
                 take(generation, peer.words.word(entry.receiver()), claim.generation)
             } else {

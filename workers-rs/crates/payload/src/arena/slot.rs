@@ -50,6 +50,16 @@ impl Slot {
         self.inner.map.address(self.inner.places.offset(self.index))
     }
 
+    /// Writes over its first bytes while others may read it: to be done only when what they do with it is over.
+    pub fn rewrite(&self, bytes: &[u8]) {
+        let start = self.inner.places.offset(self.index);
+        let length = bytes.len().min(self.length);
+        self.inner
+            .map
+            .bytes_mut(start, length)
+            .copy_from_slice(&bytes[..length]);
+    }
+
     /// Lets others read it.
     pub fn publish(&mut self) {
         self.inner

@@ -85,6 +85,16 @@ impl LayoutCache {
         Frame::new(layout, bytes)
     }
 
+    /// Whether bytes are a frame, without taking them.
+    ///
+    /// # Errors
+    /// As [`Frame::decode`].
+    pub fn check(&mut self, bytes: &[u8]) -> Result<()> {
+        let header = header(bytes)?;
+        let layout = self.layouts.get_or_make(header, || Layout::parse(header))?;
+        layout.check_length(bytes.len())
+    }
+
     /// How many headers are remembered.
     pub fn len(&self) -> usize {
         self.layouts.len()

@@ -90,6 +90,20 @@ impl Layout {
         parse::layout(header)
     }
 
+    /// Checks that a frame has as many bytes as its header says.
+    ///
+    /// # Errors
+    /// `invalid_frame`.
+    pub fn check_length(&self, bytes: usize) -> Result<()> {
+        if bytes == self.total {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "frame has {bytes} bytes; its header says {}",
+            self.total
+        )))
+    }
+
     /// The tensor of a name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.iter().find(|info| info.name == name)
@@ -120,14 +134,8 @@ impl Frame {
     /// # Errors
     /// `invalid_frame` when the length is not what the header says.
     pub fn new(layout: Arc<Layout>, bytes: Bytes) -> Result<Self> {
-        if bytes.len() == layout.total {
-            return Ok(Self { layout, bytes });
-        }
-        Err(invalid(format!(
-            "frame has {} bytes; its header says {}",
-            bytes.len(),
-            layout.total
-        )))
+        layout.check_length(bytes.len())?;
+        Ok(Self { layout, bytes })
     }
 
     /// The tensor of a name.

@@ -88,9 +88,9 @@ impl Batch {
 
 impl Telemetry {
     /// The payload was decoded.
-    pub(crate) fn fetched(&self, trace: &Trace, bytes: usize, start: Instant) {
+    pub(crate) fn fetched(&self, trace: &Trace, placement: &'static str, bytes: usize, start: Instant) {
         let stage = Stage::new("payload.fetch", start, Instant::now())
-            .with("npufleet.payload.placement", "inline")
+            .with("npufleet.payload.placement", placement)
             .count("npufleet.payload.bytes", bytes);
         self.record(trace, stage);
     }

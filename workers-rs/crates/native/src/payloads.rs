@@ -1,0 +1,181 @@
+//! Frames beside the broker: this process's arena, and the arenas of others.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use npufleet_payload::arena::{Arena, Folder, Peers, Slot, View};
+use npufleet_wire::{Claim, Error, ErrorKind, Result};
+use parking_lot::Mutex;
+
+use crate::block::{Memory, Prefixed};
+
+/// Results that may be views of workers' slots at once; what is more is copied, so that a program that keeps all its
+/// results does not keep the workers' memory.
+const VIEWS: usize = 256;
+const VIEWED_BYTES: usize = 256 << 20;
+
+/// A request's frame, wherever it lies.
+pub(crate) enum Frame {
+    Inline(Bytes),
+    /// In a slot of its own.
+    Placed(Arc<Slot>),
+    /// Behind an array that was made in a slot.
+    Prefixed(Arc<Prefixed>),
+}
+
+impl Frame {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Placed(slot) => slot.bytes(),
+            Self::Prefixed(frame) => frame.bytes(),
+        }
+    }
+
+    /// What stands for it in the message, if it is not there itself.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Placed(slot) => Some(slot.claim()),
+            Self::Prefixed(frame) => Some(frame.claim()),
+        }
+    }
+
+    /// What the message carries.
+    pub(crate) fn body(&self) -> Bytes {
+        match self {
+            Self::Inline(bytes) => bytes.clone(),
+            _ => Bytes::new(),
+        }
+    }
+}
+
+/// This process's arena, made when it is first needed, and those of others.
+pub(crate) struct Payloads {
+    folder: Option<Folder>,
+    peers: Peers,
+    arena: OnceLock<Option<Arena>>,
+    /// Memory that arrays were made in, by where the arrays begin.
+    made: Mutex<HashMap<usize, Weak<Memory>>>,
+    viewed: Arc<Viewed>,
+    /// How many requests went inline and by arena.
+    pub(crate) inline: AtomicUsize,
+    pub(crate) placed: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Viewed {
+    views: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A reply's frame that is read where it lies.
+pub(crate) struct Lent {
+    view: View,
+    viewed: Arc<Viewed>,
+}
+
+impl Lent {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.view.as_ref()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.viewed.views.fetch_sub(1, Ordering::Relaxed);
+        self.viewed.bytes.fetch_sub(self.view.as_ref().len(), Ordering::Relaxed);
+    }
+}
+
+impl Payloads {
+    pub(crate) fn new() -> Self {
+        let folder = Folder::from_environment();
+        Self {
+            peers: Peers::new(folder.clone()),
+            folder,
+            arena: OnceLock::new(),
+            made: Mutex::default(),
+            viewed: Arc::default(),
+            inline: AtomicUsize::default(),
+            placed: AtomicUsize::default(),
+        }
+    }
+
+    /// The arena; none where there can be none. Whoever wants to know why asks for one itself.
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        let make = || Arena::create(self.folder.as_ref()?, None).ok();
+        self.arena.get_or_init(make).as_ref()
+    }
+
+    /// The arena, if it was needed yet.
+    pub(crate) fn made_arena(&self) -> Option<&Arena> {
+        self.arena.get()?.as_ref()
+    }
+
+    /// Its id as text, if it was needed yet.
+    pub(crate) fn accept(&self) -> Option<&str> {
+        self.made_arena().map(Arena::name)
+    }
+
+    /// A slot that `write` fills with a frame of so many bytes; none without room, or when `write` says that it failed.
+    pub(crate) fn write(&self, length: usize, write: impl FnOnce(&mut [u8]) -> bool) -> Option<Frame> {
+        let mut slot = self.arena()?.take(length)?;
+        if !write(slot.bytes_mut()) {
+            return None;
+        }
+        slot.publish();
+        Some(Frame::Placed(Arc::new(slot)))
+    }
+
+    /// Memory for an array of so many bytes; none without room.
+    pub(crate) fn make(&self, length: usize) -> Option<Arc<Memory>> {
+        let memory = Arc::new(Memory::new(self.arena()?, length)?);
+        let mut made = self.made.lock();
+        made.retain(|_, memory| memory.strong_count() > 0);
+        made.insert(memory.address(), Arc::downgrade(&memory));
+        Some(memory)
+    }
+
+    /// The memory of an array that begins at an address and has so many bytes, if it was made here.
+    pub(crate) fn made(&self, address: usize, length: usize) -> Option<Arc<Memory>> {
+        if !self.made_arena()?.contains(address) {
+            return None;
+        }
+        let memory = self.made.lock().get(&address)?.upgrade()?;
+        (memory.len() == length).then_some(memory)
+    }
+
+    /// A reply's frame: to be read where it lies, or as a copy when much is read there already.
+    ///
+    /// # Errors
+    /// `invalid_frame` for what is no claim, `payload_lost` when the frame is not to be had.
+    pub(crate) fn take(&self, claim: &str) -> Result<Taken> {
+        let claim: Claim = claim.parse()?;
+        let lost = || Error::new(ErrorKind::PayloadLost, format!("{claim} cannot be opened here"));
+        let view = self.peers.take(&claim)?.ok_or_else(lost)?;
+        let length = view.as_ref().len();
+        let views = self.viewed.views.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.viewed.bytes.fetch_add(length, Ordering::Relaxed);
+        let lent = Lent {
+            view,
+            viewed: Arc::clone(&self.viewed),
+        };
+        if views < VIEWS && bytes + length <= VIEWED_BYTES {
+            return Ok(Taken::Lent(lent));
+        }
+        let copy = Bytes::copy_from_slice(lent.bytes());
+        if lent.view.is_intact() {
+            return Ok(Taken::Copy(copy));
+        }
+        Err(Error::new(ErrorKind::PayloadLost, format!("{claim} was taken back")))
+    }
+}
+
+/// A reply's frame.
+pub(crate) enum Taken {
+    Lent(Lent),
+    Copy(Bytes),
+}
