@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,8 @@ async def test_a_result_outlives_the_fleet_it_came_by(url: str, transport: str, 
     sent = bytes_of(100_000)
     async with AsyncFleet.connect(url, transport=transport) as fleet:
         kept = [(await fleet.call("echo", {"x": sent}))["x"] for _ in range(10)]
+    del fleet
+    gc.collect()
     async with AsyncFleet.connect(url, transport=transport) as other:
         ends = time.monotonic() + LIVES_ON_S
 

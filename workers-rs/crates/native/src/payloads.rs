@@ -74,6 +74,8 @@ struct Viewed {
 /// A reply's frame that is read where it lies.
 pub(crate) struct Lent {
     view: View,
+    /// By our arena the owner sees that somebody still reads: a result may outlive the client that it came by.
+    _ours: Option<Arena>,
     viewed: Arc<Viewed>,
 }
 
@@ -161,6 +163,7 @@ impl Payloads {
         let bytes = self.viewed.bytes.fetch_add(length, Ordering::Relaxed);
         let lent = Lent {
             view,
+            _ours: self.made_arena().cloned(),
             viewed: Arc::clone(&self.viewed),
         };
         if views < VIEWS && bytes + length <= VIEWED_BYTES {
