@@ -10,7 +10,7 @@ use npufleet_wire::Claim;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
-use super::layout::{DATA, header, read_header};
+use super::layout::{DATA, LARGEST_FILE, header, read_header};
 
 /// Names another folder than `/dev/shm`, or `off`.
 const VARIABLE: &str = "NPUFLEET_ARENA_DIR";
@@ -77,7 +77,7 @@ impl Folder {
         }
     }
 
-    /// Opens an arena and returns how far it may grow; none when it is not here, or is none that may be trusted.
+    /// Opens an arena and returns how much of it is to be mapped, in bytes; none when it is not here, or is none that may be trusted.
     pub(crate) fn open(&self, id: [u8; 16]) -> Option<(File, u64)> {
         let file = OpenOptions::new()
             .read(true)
@@ -91,7 +91,8 @@ impl Folder {
         }
         let mut bytes = [0; 48];
         file.read_exact_at(&mut bytes, 0).ok()?;
-        Some((file, read_header(&bytes, id)?))
+        let mapped = read_header(&bytes, id)?.max(metadata.len());
+        Some((file, mapped.clamp(DATA, LARGEST_FILE)))
     }
 
     /// Whether the owner of an arena is no more.

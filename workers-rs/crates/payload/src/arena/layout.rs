@@ -74,7 +74,7 @@ pub(crate) fn header(id: [u8; 16], limit: u64) -> [u8; 48] {
 /// Returns how far a file may grow that begins with `bytes`, if that is the beginning of the arena `id`.
 pub(crate) fn read_header(bytes: &[u8; 48], id: [u8; 16]) -> Option<u64> {
     let limit = u64::from_le_bytes(bytes[40..48].try_into().ok()?);
-    (*bytes == header(id, limit) && (DATA..=LARGEST_FILE).contains(&limit)).then_some(limit)
+    (*bytes == header(id, limit)).then_some(limit)
 }
 
 /// A file is never larger; a reader maps it whole, which takes addresses and no memory.

@@ -52,6 +52,11 @@ impl Map {
         self.watched.as_ref().is_some_and(Watched::is_broken)
     }
 
+    /// How many bytes are mapped.
+    pub(crate) fn len(&self) -> u64 {
+        self.raw.len() as u64
+    }
+
     /// A word, at a multiple of 8 within the file.
     pub(crate) fn word(&self, offset: u64) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.raw.len() as u64);

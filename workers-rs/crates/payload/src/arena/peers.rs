@@ -158,8 +158,11 @@ fn keep_sweeping(swept: &Weak<Inner>) {
 }
 
 impl Peer {
-    /// Whether the file reaches so far.
+    /// Whether the file reaches so far, and no further than it said that it would.
     fn has(&self, end: u64) -> bool {
+        if end > self.data.len() {
+            return false;
+        }
         if self.length.load(Ordering::Relaxed) >= end {
             return true;
         }
