@@ -65,7 +65,7 @@ impl Order {
                     order.attempt_timeout = Duration::from_micros(header::parse_microseconds(name, value)?);
                 }
                 header::ATTEMPT => order.made = number(name, value, 999_999_999)?,
-                header::NOTIFY => order.notify = Some(value.to_owned()),
+                header::NOTIFY => order.notify = Some(check_notify(value)?.to_owned()),
                 header::PAYLOAD => order.payload = Some(value.to_owned()),
                 SCHEDULE_NEXT => repeated = value != "purge",
                 _ => {}
@@ -164,6 +164,17 @@ fn number(name: &str, value: &str, most: u32) -> Result<u32> {
             Err(Error::new(ErrorKind::InvalidParameter, message))
         }
     }
+}
+
+/// A subject that can be published to: nothing in it may be read as protocol, or the broker would end the connection.
+fn check_notify(value: &str) -> Result<&str> {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+    if value.split('.').all(is_word) && !value.contains(['*', '>']) {
+        return Ok(value);
+    }
+    let shown: String = value.chars().take(80).collect();
+    let text = format!("header {} is '{shown}'; allowed: a subject", header::NOTIFY);
+    Err(Error::new(ErrorKind::InvalidParameter, text))
 }
 
 #[cfg(test)]

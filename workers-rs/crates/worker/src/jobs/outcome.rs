@@ -12,6 +12,8 @@ use crate::core::{Core, ENGINE};
 use crate::events::log;
 use crate::request::Now;
 
+/// What a dead letter's headers need at most beside the job's own and the history, in bytes.
+const LETTER_HEADERS: usize = 8 << 10;
 /// Events that a dead letter repeats, at most.
 const HISTORY_LIMIT: usize = 64;
 
@@ -93,7 +95,15 @@ pub(super) async fn end_schedule(core: &Core, id: &str) {
 
 /// Writes a job's dead letter unless it is there: the job as it was, why it failed, and all its events.
 pub(super) async fn bury(core: &Core, order: &Order, message: &Message, failure: Headers<'_>, attempt: u32) {
-    let history = Value::Array(history(core, &order.id).await).to_string();
+    let mut history = Value::Array(history(core, &order.id).await).to_string();
+    let room = core.link.max_payload().saturating_sub(message.payload_bytes().len());
+    if history.len() + message.headers().as_bytes().len() + LETTER_HEADERS > room {
+        log(format_args!(
+            "the dead letter of job {} has no room for its history",
+            order.id
+        ));
+        "[]".clone_into(&mut history);
+    }
     let (number, name) = (attempt.to_string(), order.name());
     let own = [
         (header::JOB_ID, order.id.as_str()),

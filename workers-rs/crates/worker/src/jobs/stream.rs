@@ -39,6 +39,13 @@ pub(super) enum Stored {
 
 /// Asks something and returns the answer.
 pub(super) async fn request(core: &Core, subject: &str, headers: &[u8], payload: &Bytes) -> Result<Message, Silence> {
+    let (size, limit) = (headers.len() + payload.len(), core.link.max_payload());
+    if size > limit {
+        // The broker would end the connection, and all calls with it.
+        return Err(Silence(format!(
+            "{subject}: the message has {size} bytes; the broker allows {limit}"
+        )));
+    }
     let (number, inbox, answer) = core.questions.ask();
     let sent = core.post(|pieces| pieces.publish(subject, Some(&inbox), headers, payload));
     if !sent {
