@@ -58,6 +58,7 @@ class Recovery:
         self._first: FleetError | None = None
         self._reason: str | None = None
         self._sent_inline = False
+        self._accepts = False
 
     @property
     def fallen_back(self) -> bool:
@@ -81,6 +82,10 @@ class Recovery:
             return self._send()
         if error.kind in NOT_READ and not self._sent_inline and placement(reply) != "inline":
             return self._send_inline(error)
+        if isinstance(error, PayloadTooLargeError) and not self._accepts and self._transport.accept():
+            # The result was: it may come another way than through the broker.
+            self._accepts = True
+            return self._send()
         if error.kind in HANDS_OVER and not self.fallen_back and error.engine != "python":
             self._first = error
             return self._fall_back(header.one_line(f"{error.kind}: {error}"), hedge)

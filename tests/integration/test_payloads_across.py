@@ -98,6 +98,18 @@ async def test_what_no_message_carries(url: str, transport: str, placement: str)
         assert (await fleet.call("echo", {"x": sent[:10]}))["x"].tobytes() == sent[:10].tobytes()
 
 
+async def test_a_small_request_may_have_a_large_result(url: str, transport: str, placement: str) -> None:
+    async with AsyncFleet.connect(url, transport=transport) as fleet:
+        samples = fleet.max_payload
+        for _ in range(2):  # the second time it is known
+            if placement == "arena":
+                result = await fleet.call("window", {}, {"n": samples})
+                assert result.array.shape == (samples,)
+            else:
+                with pytest.raises(PayloadTooLargeError):
+                    await fleet.call("window", {}, {"n": samples})
+
+
 async def test_operations_read_where_frames_lie(url: str, transport: str, placement: str) -> None:
     x = np.random.default_rng(1).standard_normal((48, 1024))
     async with AsyncFleet.connect(url, transport=transport) as fleet:

@@ -89,6 +89,11 @@ class Arena:
         """The capacity of the slots that hold a frame, in bytes."""
         return 0 if self._file is None else self._file.bytes_used
 
+    def prepare(self) -> bytes | None:
+        """Make the file if need be and return its id; None when there can be none."""
+        file = self._file or self._open()
+        return None if file is None else file.identity
+
     def put(self, parts: Sequence[Any]) -> Slot | None:
         """Write a frame, which may come as several contiguous buffers, into a slot; None when there is no room."""
         file = self._file or self._open()

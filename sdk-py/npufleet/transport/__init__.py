@@ -146,6 +146,10 @@ class Transport(Protocol):
         """Send a frame through the broker that was lost on another way; raises what `request` raises."""
         ...
 
+    def accept(self) -> bool:
+        """Have results come by claim where caller and worker see the same memory; false when this process has none."""
+        ...
+
     def on_half_time(self, half_time: HalfTime) -> None:
         """Call `half_time` with each flight that asked for it and has half of its time behind it."""
         ...

@@ -39,6 +39,11 @@ class Beside:
         """Send what fits through the broker for a while: a worker cannot read our arena."""
         self._inline_until = time.monotonic() + INLINE_S
 
+    def accept(self) -> str | None:
+        """Return the id of our arena for `Npu-Accept`; None when there can be none."""
+        identity = self._exchange.arena.prepare()
+        return None if identity is None else identity.hex()
+
     def place(self, frame: bytes, fields: dict[str, str], max_payload: int) -> Slot | None:
         """Put a large frame into the arena and say so in the headers; None when it goes inline.
 

@@ -52,7 +52,7 @@ class NativeTransport:
         return np.empty(shape, dtype) if block is None else np.frombuffer(memoryview(block), dtype).reshape(shape)
 
     def accept(self) -> bool:
-        """Have replies come by claim where they can; false when they do already or cannot."""
+        """Have results come by claim from now on where they can; see `Transport.accept`."""
         return self._client.accept()
 
     def on_half_time(self, half_time: HalfTime) -> None:

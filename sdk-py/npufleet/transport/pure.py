@@ -133,6 +133,7 @@ class PureTransport:
         self._reopening: asyncio.Task[None] | None = None
         self._closed = False
         self._beside = Beside(self.loop, options.url)
+        self._accept: str | None = None
 
     async def start(self) -> None:
         """Connect, subscribe to the inbox, and begin to write."""
@@ -199,6 +200,8 @@ class PureTransport:
         if headers is not None:
             fields.update(headers)
         slot = None if len(frame) < self._inline_below else self._beside.place(frame, fields, self._max_payload)
+        if slot is None and self._accept is not None:
+            fields[header.ACCEPT] = self._accept
         self._sequence += 1
         token = str(self._sequence)
         now = time.time()
@@ -220,6 +223,11 @@ class PureTransport:
         check_size(frame, {header.DEADLINE: str(deadline_us), **(headers or {})}, self._max_payload)
         self._beside.avoid()
         return self.request(subject, frame, deadline_us, headers, origin)
+
+    def accept(self) -> bool:
+        """Have results come by claim from now on where they can; see `Transport.accept`."""
+        self._accept = self._beside.accept()
+        return self._accept is not None
 
     def forget(self, flight: PureFlight) -> None:
         """Let a reply go nowhere, and tell the workers to drop the work."""
