@@ -378,8 +378,7 @@ def test_a_forked_child_has_connections_of_its_own(lends: str, asks: str) -> Non
         if child == 0:
             try:
                 arrived = fetch(fetcher, address, wanted) == pattern(5000)
-                if lends == "python":
-                    opened.close()  # the parent's owner goes on
+                opened.close()  # the parent's owner goes on
                 os._exit(0 if arrived else 2)
             except BaseException as error:  # noqa: BLE001 - there is no test to report it
                 print(repr(error), file=sys.stderr)

@@ -35,6 +35,7 @@ pub struct Owner {
     sources: Sources,
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    process: u32,
 }
 
 impl Owner {
@@ -72,6 +73,7 @@ impl Owner {
             sources,
             stop,
             thread: Some(thread.map_err(|error| context::short(&error))?),
+            process: std::process::id(),
         })
     }
 
@@ -93,11 +95,14 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        if self.process != std::process::id() {
+            // A forked child: the thread is the parent's, and so is the descriptor that would tell it to stop.
+            return;
+        }
         // It can only fail when it was told before.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = thread.join();
     }
 }
 
