@@ -252,7 +252,11 @@ class registry:  # noqa: N801 - used as a word of the test's sentence
         self._control = Control(options(broker, user))
 
     async def __aenter__(self) -> Models:
-        return Models(self._control)
+        return Models(self._control, self._no_call)
+
+    @staticmethod
+    async def _no_call(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError("the registry itself calls no model")
 
     async def __aexit__(self, *error: Any) -> None:
         await self._control.close()
