@@ -84,7 +84,8 @@ async def test_a_poison_job_harms_nobody_else(broker: Broker, kind: str) -> None
                 assert caught.value.kind == "internal"
                 letter = await dead_letter(plain, "echo", poison.id)
                 states = [event["state"] for event in json.loads(letter.headers["Npu-History"])]
-                assert states.count("running") == 2
+                # A worker that crashes at once may take what it was about to say with it.
+                assert states.count("running") in ((0, 1, 2) if kind == "crash" else (2,))
                 assert "failed" in states
                 await no_jobs(plain)
                 # Of a crash, one worker for each attempt; the others leave their worker alive.
