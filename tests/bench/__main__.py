@@ -51,14 +51,15 @@ def main() -> None:
     console = Console()
     table = Table("figure", "median", "ratio", "target", "", title=f"npufleet on {machine()}", box=None)
     figures: list[Figure] = []
+    OUT.mkdir(parents=True, exist_ok=True)
     for name in arguments.groups or GROUPS:
         for item in GROUPS[name].measure(effort):
             console.print(*row(item), sep="  ", highlight=False)
             table.add_row(*row(item))
             figures.append(item)
+        # After each group: a run that is ended early has measured something too.
+        (OUT / "latest.json").write_text(json.dumps([asdict(item) for item in figures], indent=1))
     console.print(table)
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "latest.json").write_text(json.dumps([asdict(item) for item in figures], indent=1))
 
 
 if __name__ == "__main__":
