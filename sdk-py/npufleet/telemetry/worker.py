@@ -5,6 +5,7 @@ Nothing is kept for a request that carries no sampled `traceparent`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -63,8 +64,9 @@ class WorkerTracing:
         if self._on:
             self._tracer = setup.tracer(self._service)
             self._on = self._tracer is not None
-            while self._early:
-                self.write(*self._early.popleft())
+            with contextlib.suppress(IndexError):  # none is left; a worker that ends may be at it too
+                while True:
+                    self.write(*self._early.popleft())
 
     def caller(self, headers: Mapping[str, str]) -> Caller | None:
         """Return the caller's span when the request is traced; a header that is malformed counts as none."""
@@ -93,9 +95,10 @@ class WorkerTracing:
                 span.set_status(trace.Status(trace.StatusCode.ERROR, step.error_kind))
             span.end(end_time=step.end)
 
-    @staticmethod
-    def close() -> None:
-        """Send what is queued; does not wait for a collector that hangs."""
+    def close(self) -> None:
+        """Send what is queued, also of requests that were faster than `load`; waits for no collector that hangs."""
+        if self._early:
+            self.load()
         setup.shutdown()
 
 
