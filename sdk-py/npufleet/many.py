@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from npufleet.rows import Arrays
 
 
-class RowCaller(Caller):
+class RowCaller(Caller, ABC):
     """Calls of many rows: the part of `AsyncFleet` that cuts them."""
 
     async def map(
@@ -96,9 +97,9 @@ class RowCaller(Caller):
         """Return the most rows of one request, where there is a limit in rows."""
         return await self._max_batch(model) if given is None and row.model and model is not None else given
 
+    @abstractmethod
     async def _max_batch(self, model: str) -> int | None:
         """Return the model's max_batch, or None where nobody can tell; the worker then decides."""
-        raise NotImplementedError
 
 
 def _unwrapped(outputs: Arrays, rows: object) -> NDArray[Any] | Arrays:
