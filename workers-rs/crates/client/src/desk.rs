@@ -15,6 +15,7 @@ use crate::writer::Writer;
 
 /// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
 const FULL: usize = 64 * 1024;
+
 /// What came of calls, by their numbers.
 pub(crate) type Outcomes = Vec<(u64, Outcome)>;
 

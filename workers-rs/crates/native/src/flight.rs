@@ -1,23 +1,22 @@
 //! One request in flight and, once it is done, its reply.
 
 use std::mem::take;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Reply};
-use npufleet_payload::INLINE_BYTES;
-use npufleet_wire::{Error, ErrorKind, header};
+use npufleet_wire::{Error, header};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCFunction, PyDict, PyMemoryView};
+use pyo3::types::{PyBytes, PyCFunction, PyDict};
 
-use crate::block::Block;
+use crate::content::Content;
 use crate::errors::raise;
 use crate::hub::{Hub, alive};
-use crate::payloads::{Frame, Taken};
+use crate::payloads::Frame;
 
 /// A request in flight; awaited like an asyncio future, it is its own reply once it is done.
 ///
@@ -64,27 +63,11 @@ struct State {
 enum End {
     Replied {
         reply: Reply,
-        payload: Payload,
+        payload: Content,
         plain: bool,
     },
     Failed(Error),
     Cancelled,
-}
-
-/// A reply's frame as Python has it.
-enum Payload {
-    Copied(Py<PyBytes>),
-    Lent(Py<Block>),
-}
-
-impl Payload {
-    fn new(py: Python<'_>, content: &[u8]) -> Self {
-        Self::Copied(PyBytes::new(py, content).unbind())
-    }
-
-    fn is_empty(&self, py: Python<'_>) -> bool {
-        matches!(self, Self::Copied(bytes) if bytes.bind(py).as_bytes().is_empty())
-    }
 }
 
 impl Flight {
@@ -112,7 +95,7 @@ impl Flight {
         let end = match outcome {
             Outcome::Reply(mut reply) => {
                 let content = take(&mut reply.payload);
-                match flight.get().payload_of(py, &reply, &content, hub) {
+                match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
                     Ok((payload, is_frame)) => {
                         let plain = is_frame
                             && reply.header(header::ENGINE) == Some("rust")
@@ -145,35 +128,6 @@ impl Flight {
         failed
     }
 
-    /// Gets at a reply's frame, and says whether it is one that needs no look.
-    fn payload_of(&self, py: Python<'_>, reply: &Reply, content: &Bytes, hub: &Hub) -> Result<(Payload, bool), Error> {
-        let claim = if content.is_empty() {
-            reply.header(header::CLAIM)
-        } else {
-            None
-        };
-        let Some(claim) = claim else {
-            let too_large =
-                content.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
-            if (content.len() >= INLINE_BYTES || too_large)
-                && let Some(learns) = &self.learns
-                && hub.payloads().arena().is_some()
-            {
-                learns.store(true, Ordering::Relaxed);
-            }
-            // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
-            return Ok((Payload::new(py, content), hub.is_frame(content.clone())));
-        };
-        match hub.payloads().take(claim)? {
-            Taken::Lent(lent) => {
-                let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
-                let is_frame = hub.is_lent_frame(lent.bytes());
-                Ok((Payload::Lent(Py::new(py, Block::lent(lent)).map_err(failed)?), is_frame))
-            }
-            Taken::Copy(copy) => Ok((Payload::new(py, &copy), hub.is_frame(copy))),
-        }
-    }
-
     /// Sets how it ended and returns who waits, or nothing when it had ended before.
     fn end(&self, py: Python<'_>, end: End) -> Option<Vec<(Py<PyAny>, Py<PyAny>)>> {
         let mut state = self.state.lock();
@@ -181,7 +135,7 @@ impl Flight {
             return None;
         }
         // Without a frame in the reply it may be wanted again.
-        if !matches!(&end, End::Replied { payload, .. } if payload.is_empty(py)) {
+        if !matches!(&end, End::Replied { payload, .. } if payload.bytes(py).is_empty()) {
             state.frame = Frame::Inline(Bytes::new());
         }
         state.end = Some(end);
@@ -206,7 +160,7 @@ impl Flight {
         alive(&self.hub)
     }
 
-    fn reply<T>(&self, read: impl FnOnce(&Reply, &Payload) -> T) -> PyResult<T> {
+    fn reply<T>(&self, read: impl FnOnce(&Reply, &Content) -> T) -> PyResult<T> {
         match &self.state.lock().end {
             Some(End::Replied { reply, payload, .. }) => Ok(read(reply, payload)),
             _ => Err(PyRuntimeError::new_err("there is no reply")),
@@ -225,14 +179,7 @@ impl Flight {
     /// The reply's frame; empty when the worker answers with an error.
     #[getter]
     fn payload(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let (copied, lent) = self.reply(|_, payload| match payload {
-            Payload::Copied(bytes) => (Some(bytes.clone_ref(py)), None),
-            Payload::Lent(block) => (None, Some(block.clone_ref(py))),
-        })?;
-        match (copied, lent) {
-            (_, Some(block)) => Ok(PyMemoryView::from(block.bind(py))?.into_any().unbind()),
-            (bytes, None) => Ok(bytes.into_pyobject(py)?.into_any().unbind()),
-        }
+        self.reply(|_, payload| payload.clone_ref(py))?.into_python(py)
     }
 
     /// Where the frame that was sent lies: `inline` or `arena`.
@@ -262,10 +209,7 @@ impl Flight {
     fn answer(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let outcome = other.get().reply(|reply, payload| {
-            let payload = match payload {
-                Payload::Copied(bytes) => Bytes::copy_from_slice(bytes.bind(py).as_bytes()),
-                Payload::Lent(block) => Bytes::copy_from_slice(block.get().bytes()),
-            };
+            let payload = Bytes::copy_from_slice(payload.bytes(py));
             Outcome::Reply(Reply {
                 status: reply.status,
                 headers: reply.headers.clone(),

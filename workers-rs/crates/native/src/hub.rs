@@ -198,12 +198,7 @@ impl Hub {
     }
 
     /// Whether bytes are a valid frame; those with a header like one before cost a look-up.
-    pub(crate) fn is_frame(&self, bytes: Bytes) -> bool {
-        self.layouts.lock().decode(bytes).is_ok()
-    }
-
-    /// The same of bytes that lie elsewhere.
-    pub(crate) fn is_lent_frame(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_frame(&self, bytes: &[u8]) -> bool {
         self.layouts.lock().check(bytes).is_ok()
     }
 

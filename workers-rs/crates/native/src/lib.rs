@@ -3,7 +3,7 @@
 //! In the order that data flows:
 //! - [`client`]: `Client`, a connection
 //! - [`route`]: `Route`, the short way for requests like those before
-//! - [`flight`]: `Flight`, a request in flight and its reply
+//! - [`flight`]: `Flight`, a request in flight and its reply; [`content`]: the reply's frame
 //! - [`payloads`]: frames beside the broker; [`block`]: memory in a slot
 //! - [`hub`]: a connection with its flights, and the event loop that resolves them
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
@@ -16,6 +16,7 @@
 mod block;
 mod channel;
 mod client;
+mod content;
 mod errors;
 mod flight;
 mod fork;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use npufleet_payload::arena::{Arena, Folder, Peers, Slot, View};
+use npufleet_payload::arena::{Arena, Slot, View};
+use npufleet_payload::exchange::Exchange;
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
@@ -54,9 +55,7 @@ impl Frame {
 
 /// This process's arena, made when it is first needed, and those of others.
 pub(crate) struct Payloads {
-    folder: Option<Folder>,
-    peers: Peers,
-    arena: OnceLock<Option<Arena>>,
+    exchange: Exchange,
     /// Memory that arrays were made in, by where the arrays begin.
     made: Mutex<HashMap<usize, Weak<Memory>>>,
     viewed: Arc<Viewed>,
@@ -94,11 +93,8 @@ impl Drop for Lent {
 
 impl Payloads {
     pub(crate) fn new() -> Self {
-        let folder = Folder::from_environment();
         Self {
-            peers: Peers::new(folder.clone()),
-            folder,
-            arena: OnceLock::new(),
+            exchange: Exchange::from_environment(),
             made: Mutex::default(),
             viewed: Arc::default(),
             inline: AtomicUsize::default(),
@@ -108,13 +104,12 @@ impl Payloads {
 
     /// The arena; none where there can be none. Whoever wants to know why asks for one itself.
     pub(crate) fn arena(&self) -> Option<&Arena> {
-        let make = || Arena::create(self.folder.as_ref()?, None).ok();
-        self.arena.get_or_init(make).as_ref()
+        self.exchange.own(|_| {})
     }
 
     /// The arena, if it was needed yet.
     pub(crate) fn made_arena(&self) -> Option<&Arena> {
-        self.arena.get()?.as_ref()
+        self.exchange.made()
     }
 
     /// Its id as text, if it was needed yet.
@@ -157,7 +152,7 @@ impl Payloads {
     pub(crate) fn take(&self, claim: &str) -> Result<Taken> {
         let claim: Claim = claim.parse()?;
         let lost = || Error::new(ErrorKind::PayloadLost, format!("{claim} cannot be opened here"));
-        let view = self.peers.take(&claim)?.ok_or_else(lost)?;
+        let view = self.exchange.peers().take(&claim)?.ok_or_else(lost)?;
         let length = view.as_ref().len();
         let views = self.viewed.views.fetch_add(1, Ordering::Relaxed);
         let bytes = self.viewed.bytes.fetch_add(length, Ordering::Relaxed);

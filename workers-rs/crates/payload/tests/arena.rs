@@ -2,6 +2,8 @@
 
 #![allow(clippy::large_stack_arrays, reason = "they are constants")]
 
+mod support;
+
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
@@ -11,37 +13,20 @@ use npufleet_payload::arena::{Arena, Folder, Peers, Usage};
 use npufleet_payload::channel::Source as _;
 use npufleet_wire::{Claim, ErrorKind};
 use proptest::prelude::*;
+use support::Place;
 
-/// A folder of its own that goes with the test.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        let name: String = (0..12).map(|_| fastrand::alphanumeric()).collect();
-        let path = std::env::temp_dir().join(format!("npufleet-arena-{name}"));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn folder(&self) -> Folder {
-        Folder::within(&self.0)
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        let inside = fs::read_dir(&self.0).unwrap().next().map(|entry| entry.unwrap().path());
-        inside.map_or_else(Vec::new, |inside| {
-            fs::read_dir(inside)
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect()
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The files of the arenas in a folder.
+fn files(place: &Place) -> Vec<PathBuf> {
+    let inside = fs::read_dir(&place.0)
+        .unwrap()
+        .next()
+        .map(|entry| entry.unwrap().path());
+    inside.map_or_else(Vec::new, |inside| {
+        fs::read_dir(inside)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    })
 }
 
 fn open() -> (Place, Arena, Peers) {
@@ -143,7 +128,7 @@ fn the_memory_of_a_dead_owner_is_let_go() {
     drop(arena);
     peers.sweep();
     assert!(!peers.can_open(claim.arena));
-    assert!(place.files().is_empty());
+    assert!(files(&place).is_empty());
     assert_eq!(view.as_ref()[0], 9, "what is being read stays");
 }
 
@@ -210,7 +195,7 @@ fn a_file_that_is_cut_off_costs_the_frame_and_nothing_else() {
     let (place, arena, peers) = open();
     let slot = arena.put(&[&[5; 1 << 20]]).unwrap();
     let view = peers.look(&slot.claim()).unwrap().unwrap();
-    let file = OpenOptions::new().write(true).open(&place.files()[0]).unwrap();
+    let file = OpenOptions::new().write(true).open(&files(&place)[0]).unwrap();
     file.set_len(600_000).unwrap();
     let sum: usize = view.as_ref().iter().map(|byte| usize::from(*byte)).sum();
     assert!(sum < 5 << 20);
@@ -222,7 +207,7 @@ fn a_file_that_is_cut_off_costs_the_frame_and_nothing_else() {
 fn only_arenas_of_this_user_alone_are_opened() {
     let (place, arena, _) = open();
     let slot = arena.put(&[b"secret"]).unwrap();
-    let path = place.files().remove(0);
+    let path = files(&place).remove(0);
     let fresh = || Peers::new(Some(place.folder()));
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     assert!(fresh().look(&slot.claim()).unwrap().is_none());
@@ -252,14 +237,14 @@ fn a_folder_that_others_can_read_is_not_used() {
 #[test]
 fn arenas_of_processes_that_are_no_more_are_removed() {
     let (place, arena, _) = open();
-    let inside = place.files()[0].parent().unwrap().to_owned();
+    let inside = files(&place)[0].parent().unwrap().to_owned();
     let dead = inside.join("0".repeat(32));
-    fs::copy(&place.files()[0], &dead).unwrap();
+    fs::copy(&files(&place)[0], &dead).unwrap();
     assert_eq!(place.folder().clean(), 1);
     assert!(!dead.exists());
-    assert!(place.files().len() == 1, "one that lives stays");
+    assert!(files(&place).len() == 1, "one that lives stays");
     drop(arena);
-    assert!(place.files().is_empty());
+    assert!(files(&place).is_empty());
 }
 
 #[test]
@@ -294,7 +279,7 @@ proptest! {
             prop_assert!(arena.borrow(&claim).is_err() || length <= 4096);
         }
         // An entry that its owner did not write, with the right generation.
-        let file = OpenOptions::new().write(true).open(&place.files()[0]).unwrap();
+        let file = OpenOptions::new().write(true).open(&files(&place)[0]).unwrap();
         let mut bytes = entry[0].to_le_bytes().to_vec();
         bytes.extend(entry[1].to_le_bytes());
         file.write_all_at(&bytes, 4096).unwrap();

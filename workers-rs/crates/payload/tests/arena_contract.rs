@@ -1,71 +1,38 @@
 //! A reader makes of the golden arenas what the contract says; the arena's numbers are the contract's.
 
+mod support;
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use npufleet_payload::INLINE_BYTES;
-use npufleet_payload::arena::{Arena, Folder, Peers};
+use npufleet_payload::arena::{Arena, Peers};
+use npufleet_payload::exchange::GRACE;
 use npufleet_wire::{Claim, ErrorKind, contract};
-use serde_json::Value;
+use support::{Place, bytes, cases, number, text};
 
 const VECTORS: &str = include_str!("../../../../broker/contract/vectors/arena.json");
 
-fn cases(group: &str) -> Vec<Value> {
-    let vectors: Value = serde_json::from_str(VECTORS).unwrap();
-    vectors[group].as_array().unwrap().clone()
-}
-
-fn text<'a>(case: &'a Value, key: &str) -> &'a str {
-    case[key].as_str().unwrap_or_else(|| panic!("{key} of {case}"))
-}
-
-fn number(case: &Value, key: &str) -> u64 {
-    case[key].as_u64().unwrap_or_else(|| panic!("{key} of {case}"))
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = hex.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
-
-/// A folder of its own that goes with the test.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        let name: String = (0..12).map(|_| fastrand::alphanumeric()).collect();
-        let path = std::env::temp_dir().join(format!("npufleet-golden-{name}"));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// Where this user's arenas are in it.
-    fn inside(&self) -> PathBuf {
-        self.0.join(format!("npufleet-{}", rustix::process::geteuid().as_raw()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Where this user's arenas are in a folder.
+fn inside(place: &Place) -> PathBuf {
+    place
+        .0
+        .join(format!("npufleet-{}", rustix::process::geteuid().as_raw()))
 }
 
 #[test]
 fn a_reader_makes_of_an_arena_what_the_contract_says() {
-    let cases = cases("claims");
+    let cases = cases(VECTORS, "claims");
     assert!(cases.len() > 10);
     for case in cases {
         let place = Place::new();
-        fs::DirBuilder::new().mode(0o700).create(place.inside()).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(inside(&place)).unwrap();
         let claim = text(&case, "claim");
         let header = bytes(text(&case, "header"));
         let name = claim.split(':').nth(1).unwrap_or_default();
         if name.len() == 32 {
-            let path = place.inside().join(name);
+            let path = inside(&place).join(name);
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
             let file = file.unwrap();
             file.set_len(number(&case, "size")).unwrap();
@@ -81,7 +48,7 @@ fn a_reader_makes_of_an_arena_what_the_contract_says() {
                 within(number(part, "at"), &bytes(text(part, "hex")));
             }
         }
-        let peers = Peers::new(Some(Folder::within(&place.0)));
+        let peers = Peers::new(Some(place.folder()));
         let found = claim.parse::<Claim>().and_then(|claim| peers.look(&claim));
         let outcome = match &found {
             Ok(Some(view)) => {
@@ -108,8 +75,8 @@ fn the_numbers_are_the_contracts() {
     );
     let arena = section("arena");
     let place = Place::new();
-    let made = Arena::create(&Folder::within(&place.0), None).unwrap();
-    let path = fs::read_dir(place.inside()).unwrap().next().unwrap().unwrap().path();
+    let made = Arena::create(&place.folder(), None).unwrap();
+    let path = fs::read_dir(inside(&place)).unwrap().next().unwrap().unwrap().path();
     let file = fs::File::open(path).unwrap();
     let mut header = [0; 48];
     file.read_exact_at(&mut header, 0).unwrap();
@@ -133,6 +100,7 @@ fn the_numbers_are_the_contracts() {
         integer("table_at") + integer("slots") * integer("entry_bytes"),
         integer("data_at")
     );
+    assert_eq!(i64::try_from(GRACE.as_micros()).ok(), arena["grace"].as_integer());
     assert!(made.take(integer("largest") as usize + 1).is_none());
     let slot = made.put(&[b"x"]).unwrap();
     let mut entry = [0; 32];

@@ -1,32 +1,15 @@
 //! The channel's numbers are the contract's, its messages the golden ones, and no bytes make it panic.
 
+mod support;
+
 use npufleet_payload::channel::Address;
 use npufleet_payload::channel::message::{self, Answer, Request};
 use npufleet_wire::{Claim, contract};
 use proptest::prelude::*;
 use serde_json::Value;
+use support::{bytes, cases, number, text};
 
 const VECTORS: &str = include_str!("../../../../broker/contract/vectors/channel.json");
-
-fn cases(group: &str) -> Vec<Value> {
-    let vectors: Value = serde_json::from_str(VECTORS).unwrap();
-    vectors[group].as_array().unwrap().clone()
-}
-
-fn text<'a>(case: &'a Value, key: &str) -> &'a str {
-    case[key].as_str().unwrap_or_else(|| panic!("{key} of {case}"))
-}
-
-fn number(case: &Value, key: &str) -> u64 {
-    case[key].as_u64().unwrap_or_else(|| panic!("{key} of {case}"))
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = hex.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
 
 fn arena(case: &Value) -> [u8; 16] {
     bytes(text(case, "arena")).try_into().unwrap()
@@ -87,12 +70,12 @@ fn answer(case: &Value) -> Answer {
 
 #[test]
 fn golden_messages() {
-    for case in cases("requests") {
+    for case in cases(VECTORS, "requests") {
         let expected = request(&case);
         assert_eq!(Request::decode(&bytes(text(&case, "hex"))), Some(expected), "{case}");
         assert_eq!(expected.encode(), bytes(text(&case, "hex")), "{case}");
     }
-    for case in cases("answers") {
+    for case in cases(VECTORS, "answers") {
         let expected = answer(&case);
         assert_eq!(Answer::decode(&bytes(text(&case, "hex"))), Some(expected), "{case}");
         assert_eq!(expected.encode(), bytes(text(&case, "hex")), "{case}");
@@ -101,23 +84,23 @@ fn golden_messages() {
 
 #[test]
 fn golden_refusals() {
-    for case in cases("invalid_requests") {
+    for case in cases(VECTORS, "invalid_requests") {
         assert_eq!(Request::decode(&bytes(text(&case, "hex"))), None, "{case}");
     }
-    for case in cases("invalid_answers") {
+    for case in cases(VECTORS, "invalid_answers") {
         assert_eq!(Answer::decode(&bytes(text(&case, "hex"))), None, "{case}");
     }
 }
 
 #[test]
 fn addresses() {
-    for case in cases("addresses") {
+    for case in cases(VECTORS, "addresses") {
         let address: Address = text(&case, "text").parse().unwrap();
         assert_eq!(address.key(), case["key"].as_str());
         let again: Address = address.to_string().parse().unwrap();
         assert_eq!(address, again);
     }
-    for case in cases("invalid_addresses") {
+    for case in cases(VECTORS, "invalid_addresses") {
         let refused = text(&case, "text").parse::<Address>();
         assert!(refused.is_err(), "{case}");
     }
@@ -189,7 +172,7 @@ proptest! {
 
     #[test]
     fn a_flipped_byte_is_refused_or_means_something_else(case in 0_usize..8, at in 0_usize..72, flip in 1_u8..=255) {
-        let cases = cases("requests");
+        let cases = cases(VECTORS, "requests");
         let original = bytes(text(&cases[case % cases.len()], "hex"));
         let mut changed = original.clone();
         let at = at % changed.len();

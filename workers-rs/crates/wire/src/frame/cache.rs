@@ -80,9 +80,7 @@ impl LayoutCache {
     /// # Errors
     /// As [`Frame::decode`].
     pub fn decode(&mut self, bytes: Bytes) -> Result<Frame> {
-        let header = header(&bytes)?;
-        let layout = self.layouts.get_or_make(header, || Layout::parse(header))?;
-        Frame::new(layout, bytes)
+        Frame::new(self.layout(&bytes)?, bytes)
     }
 
     /// Whether bytes are a frame, without taking them.
@@ -90,9 +88,12 @@ impl LayoutCache {
     /// # Errors
     /// As [`Frame::decode`].
     pub fn check(&mut self, bytes: &[u8]) -> Result<()> {
+        self.layout(bytes)?.check_length(bytes.len())
+    }
+
+    fn layout(&mut self, bytes: &[u8]) -> Result<Arc<Layout>> {
         let header = header(bytes)?;
-        let layout = self.layouts.get_or_make(header, || Layout::parse(header))?;
-        layout.check_length(bytes.len())
+        self.layouts.get_or_make(header, || Layout::parse(header))
     }
 
     /// How many headers are remembered.

@@ -1,0 +1,84 @@
+//! A reply's frame as Python has it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use npufleet_client::Reply;
+use npufleet_payload::INLINE_BYTES;
+use npufleet_wire::{Error, ErrorKind, header};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::block::Block;
+use crate::hub::Hub;
+use crate::payloads::Taken;
+
+/// A reply's frame: copied out of the message, or where its worker put it.
+pub(crate) enum Content {
+    Copied(Py<PyBytes>),
+    Lent(Py<Block>),
+}
+
+impl Content {
+    /// Gets at a reply's frame, and says whether it is one that needs no look. `learns` is told when the next one like it
+    /// had better come by claim.
+    pub(crate) fn of(
+        py: Python<'_>,
+        reply: &Reply,
+        payload: &Bytes,
+        learns: Option<&AtomicBool>,
+        hub: &Hub,
+    ) -> Result<(Self, bool), Error> {
+        let claim = if payload.is_empty() {
+            reply.header(header::CLAIM)
+        } else {
+            None
+        };
+        let Some(claim) = claim else {
+            let too_large =
+                payload.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
+            if (payload.len() >= INLINE_BYTES || too_large)
+                && let Some(learns) = learns
+                && hub.payloads().arena().is_some()
+            {
+                learns.store(true, Ordering::Relaxed);
+            }
+            // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
+            return Ok((Self::copied(py, payload), hub.is_frame(payload)));
+        };
+        match hub.payloads().take(claim)? {
+            Taken::Lent(lent) => {
+                let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
+                let is_frame = hub.is_frame(lent.bytes());
+                Ok((Self::Lent(Py::new(py, Block::lent(lent)).map_err(failed)?), is_frame))
+            }
+            Taken::Copy(copy) => Ok((Self::copied(py, &copy), hub.is_frame(&copy))),
+        }
+    }
+
+    fn copied(py: Python<'_>, bytes: &[u8]) -> Self {
+        Self::Copied(PyBytes::new(py, bytes).unbind())
+    }
+
+    pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        match self {
+            Self::Copied(bytes) => bytes.as_bytes(py),
+            Self::Lent(block) => block.get().bytes(),
+        }
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Copied(bytes) => Self::Copied(bytes.clone_ref(py)),
+            Self::Lent(block) => Self::Lent(block.clone_ref(py)),
+        }
+    }
+
+    /// `bytes`, or a `memoryview` of a slot.
+    pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Copied(bytes) => Ok(bytes.into_any()),
+            Self::Lent(block) => Ok(PyMemoryView::from(block.bind(py))?.into_any().unbind()),
+        }
+    }
+}
