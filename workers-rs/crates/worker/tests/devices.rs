@@ -110,7 +110,7 @@ async fn failing(fault: &str) {
     served_by("NPU").await;
     let found = |event: &Value| event["event"] == "devices" && event["devices"][0]["available"] == true;
     worker.event_where(found);
-    assert_eq!(registry.said("mlp", 1, &id).await.unwrap()["device"], "NPU");
+    registry.serves_on("mlp", 1, &id, "NPU").await;
     stop.store(true, Relaxed);
     for each in asking {
         each.await.unwrap();

@@ -81,6 +81,18 @@ impl Registry {
         value.map(|value| serde_json::from_slice(&value).unwrap())
     }
 
+    /// Waits until a worker says that it serves a version on a device.
+    pub async fn serves_on(&self, name: &str, version: u32, worker: &str, device: &str) {
+        let moved = async {
+            while self
+                .said(name, version, worker)
+                .await
+                .is_none_or(|said| said["device"] != device)
+            {}
+        };
+        tokio::time::timeout(Duration::from_secs(30), moved).await.unwrap();
+    }
+
     /// Waits until a worker says nothing about a version any more.
     pub async fn withdrawn(&self, name: &str, version: u32, worker: &str) {
         let gone = async { while self.said(name, version, worker).await.is_some() {} };
