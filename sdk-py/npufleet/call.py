@@ -12,7 +12,7 @@ from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from npufleet.errors import FleetError, InvalidParameterError
-from npufleet.recovery import Recovery, placement
+from npufleet.recovery import Recovery
 from npufleet.result import Result
 from npufleet.statistics import Counters, Statistics
 from npufleet.telemetry.spans import CallSpan, start_call
@@ -140,7 +140,7 @@ class Caller:
         engine, reason = result.engine, result.fallback_reason
         self._counters.answered(engine, reason)
         if span is not None:
-            span.end(None, reason, engine, result.device, placement(flight))
+            span.end(None, reason, engine, result.device, flight.placement)
         return result
 
     async def _recover(self, flight: Flight, target: Target) -> Flight:

@@ -80,7 +80,7 @@ class Recovery:
                 return self._fall_back("no_answer", hedge)
             await self._wait(error)
             return self._send()
-        if error.kind in NOT_READ and not self._sent_inline and placement(reply) != "inline":
+        if error.kind in NOT_READ and not self._sent_inline and reply.placement != "inline":
             return self._send_inline(error)
         if isinstance(error, PayloadTooLargeError) and not self._accepts and self._transport.accept():
             # The result was: it may come another way than through the broker.
@@ -102,23 +102,23 @@ class Recovery:
 
     def _send(self) -> Flight:
         request = self._request
-        headers = request.headers
-        if self._reason is not None:
-            headers = {**(headers or {}), header.FALLBACK_REASON: self._reason}
         # Asked twice, the fallback engine would not answer sooner.
         half_time = self._reason is None
         return self._transport.request(
-            self._subject, request.frame, request.deadline_us, headers, self._target, half_time
+            self._subject, request.frame, request.deadline_us, self._headers(), self._target, half_time
         )
+
+    def _headers(self) -> dict[str, str] | None:
+        headers = self._request.headers
+        return headers if self._reason is None else {**(headers or {}), header.FALLBACK_REASON: self._reason}
 
     def _send_inline(self, lost: FleetError) -> Flight:
         """Send a frame through the broker that the worker could not read where it lay."""
         self._sent_inline = True
         request = self._request
-        headers = {**(request.headers or {}), **({header.FALLBACK_REASON: self._reason} if self._reason else {})}
         try:
             return self._transport.request_inline(
-                self._subject, request.frame, request.deadline_us, headers, self._target
+                self._subject, request.frame, request.deadline_us, self._headers(), self._target
             )
         except PayloadTooLargeError as error:
             text = f"the worker cannot read the frame from this process's arena ({lost}), and inline the {error}"
@@ -144,11 +144,6 @@ class Recovery:
                 return await self._diagnose(target.model)
         except TimeoutError:
             return UnavailableError(f"no worker serves model '{target.model}'")
-
-
-def placement(flight: Flight) -> str:
-    """Return which way a request's frame went."""
-    return getattr(flight, "placement", "inline")
 
 
 def error_of(reply: Flight) -> FleetError:

@@ -47,6 +47,11 @@ class Flight(Protocol):
         ...
 
     @property
+    def placement(self) -> str:
+        """Which way the frame that was sent goes: `inline` through the broker, or by `arena`."""
+        ...
+
+    @property
     def plain(self) -> bool:
         """Whether the reply is a frame by a Rust worker and without a fallback, as nearly all are."""
         ...
