@@ -35,6 +35,7 @@ async def test_a_trace_is_read_back_from_the_files_of_both_processes(tmp_path, m
         monkeypatch.delenv(name)
     for name, value in {**settings, "OTEL_TRACES_SAMPLER": "always_on"}.items():
         monkeypatch.setenv(name, value)
+    setup.shutdown()  # a sampled call of an earlier test has opened the exporter of its own environment
     sampling.reload()
     try:
         with Broker() as broker, worker(broker.url, OTEL_TRACES_EXPORTER="file", **settings):
