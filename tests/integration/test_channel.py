@@ -28,7 +28,20 @@ from npufleet.payload.channel import message
 from npufleet.payload.channel.endpoint import Endpoint
 from npufleet.payload.channel.message import CHUNK_BYTES
 from npufleet.wire.claim import Claim
-from tests.support.channel_stand import ARENA, LARGE, LIMIT, SMALL, Shelf, asker, claim, fetch, owner, pattern, peer
+from tests.support.channel_stand import (
+    ARENA,
+    LARGE,
+    LIMIT,
+    SMALL,
+    Shelf,
+    asker,
+    claim,
+    fetch,
+    owner,
+    owner_again,
+    pattern,
+    peer,
+)
 from tests.support.waiting import wait_until as until
 
 if TYPE_CHECKING:
@@ -216,20 +229,10 @@ def test_an_owner_restarted_on_the_same_port_knows_nothing_of_the_claim(lends: s
     with asker(asks) as fetcher:
         with owner(lends, shelf) as address:
             fetch(fetcher, address, wanted)
-        with contextlib.ExitStack() as stack:
-            until(lambda: reopened(stack, lends, other, address))
+        with owner_again(lends, other, address):
             with pytest.raises(PayloadLostError, match="another frame"):
                 fetch(fetcher, address, wanted)
             assert fetch(fetcher, address, own) == pattern(50)
-
-
-def reopened(stack: contextlib.ExitStack, lends: str, shelf: Shelf, address: str) -> bool:
-    """Whether the port could be taken again: libzmq closes a socket a little after it was told to."""
-    try:
-        stack.enter_context(owner(lends, shelf, "auto", address))
-    except UnavailableError:
-        return False
-    return True
 
 
 @LENDS

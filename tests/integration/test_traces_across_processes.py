@@ -15,6 +15,7 @@ from npufleet import AsyncFleet, UnknownModelError
 from npufleet._engine import native_or_none
 from npufleet.telemetry import sampling, setup
 from npufleet.wire import frame
+from tests.conftest import rust_worker_missing
 from tests.support.model_stand import linear, register
 from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.worker_stand import PATIENCE, Broker, call, client, deadline, kind, subject, worker
@@ -94,15 +95,25 @@ async def test_one_call_is_one_trace(broker, fleet, receiver, sdk_environment):
     assert all(root.start <= span.start <= span.end <= root.end for span in spans.values())
 
 
-async def test_the_way_of_a_large_frame_is_in_the_trace(broker, fleet, receiver, sdk_environment):
+@pytest.mark.parametrize("way", ["arena", "zeromq"])
+@pytest.mark.parametrize("engine", ["python", "rust"])
+async def test_the_way_of_a_large_frame_is_in_the_trace(
+    receiver, sdk_environment, engine, way, tmp_path, tmp_path_factory, monkeypatch
+):
+    if engine == "rust" and (why := rust_worker_missing()):
+        pytest.skip(why)
     sdk_environment(OTEL_TRACES_SAMPLER="always_on")
-    async with AsyncFleet.connect(broker.url, transport="pure") as sdk:
-        result = await sdk.call("echo", np.zeros(10_000))
-    spans = receiver.wait_names(result.trace_id, "call echo", *WORKER_SPANS)
+    monkeypatch.setenv("NPUFLEET_ARENA_DIR", str(tmp_path))
+    seen = {"NPUFLEET_ARENA_DIR": str(tmp_path if way == "arena" else tmp_path_factory.mktemp("there"))}
+    options = ["--primary"] if engine == "python" else []
+    with Broker() as broker, worker(broker.url, *options, engine=engine, **receiver.environment, **seen):
+        async with AsyncFleet.connect(broker.url, transport="pure") as sdk:
+            result = await sdk.call("echo", np.zeros(10_000))
+        spans = receiver.wait_names(result.trace_id, "call echo", *WORKER_SPANS)
     ways = {
         name: spans[name].attributes["npufleet.payload.placement"] for name in ("call echo", "payload.fetch", "reply")
     }
-    assert set(ways.values()) == {"arena"}
+    assert ways == {"call echo": "arena", "payload.fetch": way, "reply": way}
     assert spans["payload.fetch"].attributes["npufleet.payload.bytes"] > 80_000
 
 

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from npufleet.errors import PayloadLostError
+from npufleet.errors import PayloadLostError, UnavailableError
 from npufleet.payload.channel.address import Address
 from npufleet.payload.channel.asker import Asker
 from npufleet.payload.channel.endpoint import LOOPBACK, Endpoint
 from npufleet.payload.channel.message import CHUNK_BYTES
 from npufleet.payload.channel.owner import Owner
 from npufleet.wire.claim import Claim
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,22 @@ def owner(engine: str, shelf: Shelf, security: str = "auto", endpoint: str | Non
         with Owner(Endpoint.parse(endpoint) if endpoint else LOOPBACK, security) as pure:
             pure.add(PureSource(shelf))
             yield str(pure.address)
+
+
+@contextmanager
+def owner_again(engine: str, shelf: Shelf, address: str) -> Iterator[None]:
+    """Lend at an address that was closed a moment ago: libzmq closes a socket a little after it was told to."""
+
+    def opened() -> bool:
+        try:
+            stack.enter_context(owner(engine, shelf, "auto", address))
+        except UnavailableError:
+            return False
+        return True
+
+    with ExitStack() as stack:
+        wait_until(opened, "the port to be free")
+        yield
 
 
 @contextmanager

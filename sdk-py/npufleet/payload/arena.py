@@ -31,7 +31,7 @@ LOOKED_AT: Final = 8
 """Loans that are looked at whenever another one is given: readers are mostly done in the order of the replies."""
 
 
-class Loan:
+class Lent:
     """A reply's frame on its way: until when it may be taken, and whose arena shows that its reader lives."""
 
     __slots__ = ("reader", "slot", "until", "withdrawn")
@@ -68,7 +68,7 @@ class Arena:
         self._folder = path
         self._limit = limit
         self._file: SlotFile | None = None
-        self._loans: deque[Loan] = deque()
+        self._loans: deque[Lent] = deque()
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._closed = False
@@ -112,7 +112,7 @@ class Arena:
             slot = self.put(parts)
         if slot is not None:
             with self._lock:
-                self._loans.append(Loan(slot, until, reader))
+                self._loans.append(Lent(slot, until, reader))
         return slot
 
     def sweep(self, alive: Callable[[bytes], bool], most: int | None = None) -> None:

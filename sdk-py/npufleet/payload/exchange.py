@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from npufleet.payload import folder, layout
 from npufleet.payload.arena import Arena
 from npufleet.payload.peers import Peers
 from npufleet.payload.remote import Remote
+from npufleet.wire import header
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from npufleet.payload.slots import Slot
 
 SWEEP_S: Final = 1.0
@@ -25,6 +29,22 @@ ELSEWHERE: Final = b""
 """The reader of a reply that is fetched over the channel: nothing here shows whether it lives, so the lease ends it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who is to have a result: the reader's own arena, and whether it asks over the channel for what it cannot open."""
+
+    arena: bytes
+    has_channel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """A result that waits for its reader: the slot, and where the reader asks for it that cannot open our arena."""
+
+    slot: Slot
+    channel: str | None
+
+
 class Exchange:
     """The arena of this process and those of others, in the folder that the environment names."""
 
@@ -36,21 +56,20 @@ class Exchange:
         self.peers = Peers(path)
         self.remote = Remote(self, broker)
 
-    @property
-    def accept(self) -> str | None:
-        """The value of `Npu-Accept`: the id of this process's arena, once there is one."""
-        identity = self.arena.identity
-        return None if identity is None else identity.hex()
-
-    def lend(self, frame: bytes, deadline_us: int, reader: bytes) -> Slot | None:
-        """Put a reply into a slot for the process that has the arena `reader`; None when it has to go inline."""
-        if reader != ELSEWHERE and self.peers.find(reader) is None:
+    def lend(self, frame: bytes, deadline_us: int, reader: Reader) -> Loan | None:
+        """Put a reply into a slot for its reader; None when it has to go inline."""
+        is_here = self.peers.find(reader.arena) is not None
+        if not is_here and not reader.has_channel:
             return None
-        slot = self.arena.lend([frame], deadline_us / 1e6 + layout.GRACE_S, reader, self._is_alive)
-        if slot is not None and reader == ELSEWHERE and self.remote.address() is None:
+        known_by = reader.arena if is_here else ELSEWHERE
+        slot = self.arena.lend([frame], deadline_us / 1e6 + layout.GRACE_S, known_by, self._is_alive)
+        if slot is None:
+            return None
+        channel = None if is_here else self.remote.address()
+        if not is_here and channel is None:
             slot.free()
             return None
-        return slot
+        return Loan(slot, channel)
 
     def _is_alive(self, reader: bytes) -> bool:
         return reader == ELSEWHERE or self.peers.is_alive(reader)
@@ -71,12 +90,13 @@ class Exchange:
         self.peers.close()
 
 
-def reader_of(accept: str | None) -> bytes | None:
-    """Return the id that `Npu-Accept` names, or None; what is no id is as good as no header."""
+def reader_of(headers: Mapping[str, str]) -> Reader | None:
+    """Return who takes the result by claim, None for nobody; what is no id is as good as no header."""
+    accept = headers.get(header.ACCEPT)
     if accept is None or len(accept) != 2 * layout.ID_BYTES or not accept.isascii():
         return None
     try:
         identity = bytes.fromhex(accept)
     except ValueError:
         return None
-    return identity if len(identity) == layout.ID_BYTES else None
+    return Reader(identity, header.CHANNEL in headers) if len(identity) == layout.ID_BYTES else None

@@ -39,10 +39,10 @@ class Beside:
         """Send what fits through the broker for a while: a worker cannot read our arena."""
         self._inline_until = time.monotonic() + INLINE_S
 
-    def accept(self) -> str | None:
-        """Return the id of our arena for `Npu-Accept`; None when there can be none."""
+    def accept(self) -> dict[str, str] | None:
+        """Return the headers that have results come by claim; None when they cannot."""
         identity = self._exchange.arena.prepare()
-        return None if identity is None else identity.hex()
+        return None if identity is None else self._headers(identity)
 
     def place(self, frame: bytes, fields: dict[str, str], max_payload: int) -> Slot | None:
         """Put a large frame into the arena and say so in the headers; None when it goes inline.
@@ -55,12 +55,14 @@ class Beside:
             if slot is not None:
                 self.placed += 1
                 fields[header.CLAIM] = str(slot.claim)
-                fields[header.ACCEPT] = slot.claim.arena.hex()
-                if (channel := self._exchange.remote.address()) is not None:
-                    fields[header.CHANNEL] = channel
+                fields.update(self._headers(slot.claim.arena))
                 return slot
         check_size(frame, fields, max_payload)
         return None
+
+    def _headers(self, identity: bytes) -> dict[str, str]:
+        channel = self._exchange.remote.address()
+        return {header.ACCEPT: identity.hex()} | ({} if channel is None else {header.CHANNEL: channel})
 
     def take(self, flight: PureFlight | None, reply: Msg) -> None:
         """End a flight with a reply whose frame is in the worker's arena; its slot is given back in any case."""

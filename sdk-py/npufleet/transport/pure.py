@@ -133,7 +133,7 @@ class PureTransport:
         self._reopening: asyncio.Task[None] | None = None
         self._closed = False
         self._beside = Beside(self.loop, options.url)
-        self._accept: str | None = None
+        self._accept: dict[str, str] | None = None
 
     async def start(self) -> None:
         """Connect, subscribe to the inbox, and begin to write."""
@@ -201,7 +201,7 @@ class PureTransport:
             fields.update(headers)
         slot = None if len(frame) < self._inline_below else self._beside.place(frame, fields, self._max_payload)
         if slot is None and self._accept is not None:
-            fields[header.ACCEPT] = self._accept
+            fields.update(self._accept)
         self._sequence += 1
         token = str(self._sequence)
         now = time.time()

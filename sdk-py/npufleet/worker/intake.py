@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from npufleet.errors import (
     OverloadedError,
     UnsupportedError,
 )
-from npufleet.payload.exchange import AT_ONCE_BYTES, ELSEWHERE, reader_of
+from npufleet.payload.exchange import AT_ONCE_BYTES, reader_of
 from npufleet.wire import dtype as dtypes
 from npufleet.wire import frame, header, subject
 from npufleet.wire.claim import Claim
@@ -39,6 +40,10 @@ DEFAULT_SECONDS: Final = 30.0
 """How long a request without a deadline is worked on, from its arrival."""
 
 MINIMUM_RETRY_AFTER: Final = 0.001
+
+FETCHES: Final = 16
+"""Frames that are fetched over the channel at once; each takes a thread, and memory as it arrives."""
+
 _LANE_INDEX: Final = {name: index for index, name in enumerate(LANES)}
 
 
@@ -71,6 +76,8 @@ class Intake:
         """Every accepted request that is not answered, by its identity."""
         self.by_call_id: dict[tuple[str, str], Request] = {}
         """The same by call id and route: a caller may send one call to both."""
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._fetchers = ThreadPoolExecutor(FETCHES, "npufleet-fetch")
         self.empty = asyncio.Event()
         """Set while nothing is in flight."""
         self.empty.set()
@@ -80,22 +87,44 @@ class Intake:
         arrived = time.perf_counter_ns()
         data: bytes | FleetError
         headers = message.headers or {}
-        placement = "arena"
         try:
             claim = Claim.parse(headers[header.CLAIM])
-            peers, remote = self._exchange.peers, self._exchange.remote
+            peers = self._exchange.peers
             if header.CHANNEL in headers and peers.find(claim.arena) is None:
-                placement = "zeromq"
-                ends = _deadline(headers[header.DEADLINE]) if header.DEADLINE in headers else _default_deadline()
-                fetch = functools.partial(remote.fetch, claim, headers[header.CHANNEL], ends, release=False)
-                data = await asyncio.to_thread(fetch)
-            elif claim.length < AT_ONCE_BYTES:
+                # Not awaited: a caller that stands still must hold up nobody else.
+                task = asyncio.create_task(self._fetch(endpoint, message, headers, claim, arrived))
+                self._fetching.add(task)
+                self.empty.clear()
+                task.add_done_callback(self._fetched)
+                return
+            if claim.length < AT_ONCE_BYTES:
                 data = peers.read(claim)
             else:
                 data = await asyncio.to_thread(peers.read, claim)
         except FleetError as error:
             data = error
-        self.receive(endpoint, message, data, arrived, placement)
+        self.receive(endpoint, message, data, arrived, "arena")
+
+    async def _fetch(
+        self, endpoint: Endpoint, message: Msg, headers: dict[str, str], claim: Claim, arrived: int
+    ) -> None:
+        """Get a frame over the channel, and take its message in."""
+        data: bytes | FleetError
+        try:
+            ends = _deadline(headers[header.DEADLINE]) if header.DEADLINE in headers else _default_deadline()
+            fetch = functools.partial(self._exchange.remote.fetch, claim, headers[header.CHANNEL], ends, release=False)
+            data = await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch)
+        except FleetError as error:
+            data = error
+        self.receive(endpoint, message, data, arrived, "zeromq")
+
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        self._fetching.discard(task)
+        self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        if not self.in_flight and not self._fetching:
+            self.empty.set()
 
     def receive(
         self,
@@ -132,7 +161,7 @@ class Intake:
             decoded=arrived,
             fallback_reason=headers.get(header.FALLBACK_REASON),
             placement=placement,
-            accept=ELSEWHERE if placement == "zeromq" else reader_of(headers.get(header.ACCEPT)),
+            reader=reader_of(headers),
             caller=self._tracing.caller(headers),
         )
         if request.fallback_reason:
@@ -182,8 +211,7 @@ class Intake:
     def forget(self, request: Request) -> None:
         """Drop an answered request from the books."""
         self.in_flight.pop(id(request), None)
-        if not self.in_flight:
-            self.empty.set()
+        self._look_whether_empty()
         if request.call_id is not None:
             key = request.call_id, request.endpoint.route
             if self.by_call_id.get(key) is request:

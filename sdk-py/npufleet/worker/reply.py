@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
-    from npufleet.payload.exchange import Exchange
+    from npufleet.payload.exchange import Exchange, Loan
     from npufleet.telemetry.worker import WorkerTracing
     from npufleet.worker.request import Outcome, Request
 
@@ -79,10 +79,10 @@ class Replies:
     def _lend(self, outcome: Outcome) -> None:
         """Put a large result into the arena for a caller that takes claims, on the thread that made it."""
         request = outcome.request
-        if len(outcome.frame) < INLINE_BYTES or request.accept is None or request.answered:
+        if len(outcome.frame) < INLINE_BYTES or request.reader is None or request.answered:
             return
-        outcome.slot = self._exchange.lend(outcome.frame, request.deadline, request.accept)
-        if outcome.slot is not None:
+        outcome.loan = self._exchange.lend(outcome.frame, request.deadline, request.reader)
+        if outcome.loan is not None:
             outcome.frame = b""
 
     def _collect(self) -> None:
@@ -122,10 +122,10 @@ class Replies:
         started = time.perf_counter_ns()
         if outcome.error is None:
             headers = success(outcome)
-            if outcome.slot is not None:
-                headers[header.CLAIM] = str(outcome.slot.claim)
-                if request.placement == "zeromq" and (channel := self._exchange.remote.address()) is not None:
-                    headers[header.CHANNEL] = channel
+            if outcome.loan is not None:
+                headers[header.CLAIM] = str(outcome.loan.slot.claim)
+                if outcome.loan.channel is not None:
+                    headers[header.CHANNEL] = outcome.loan.channel
             size = len(outcome.frame) + _header_bytes(headers)
             if size > self._client.max_payload:
                 outcome.error = PayloadTooLargeError.of(size, self._client.max_payload)
@@ -148,9 +148,9 @@ class Replies:
 
 def _take_back(outcome: Outcome) -> None:
     """Free the slot of a result that nobody will get."""
-    if outcome.slot is not None:
-        outcome.slot.free()
-        outcome.slot = None
+    if outcome.loan is not None:
+        outcome.loan.slot.free()
+        outcome.loan = None
 
 
 def success(outcome: Outcome) -> dict[str, str]:
@@ -176,6 +176,12 @@ def failure(error: FleetError) -> dict[str, str]:
     if isinstance(error, OverloadedError) and error.retry_after is not None:
         headers[header.RETRY_AFTER] = str(int(error.retry_after * 1e6))
     return headers
+
+
+def _placement(loan: Loan | None) -> str:
+    if loan is None:
+        return "inline"
+    return "arena" if loan.channel is None else "zeromq"
 
 
 def _header_bytes(headers: dict[str, str]) -> int:
@@ -226,6 +232,6 @@ def steps(outcome: Outcome, publishing: int, published: int) -> list[Step]:
         if done.model is not None:
             told["npufleet.model"] = done.model
         steps.append(step(f"execute {done.operation}", done.start, done.end, told, error_kind=done.error_kind))
-    answered = {} if outcome.error else {"npufleet.payload.placement": request.placement if outcome.slot else "inline"}
+    answered = {} if outcome.error else {"npufleet.payload.placement": _placement(outcome.loan)}
     steps.append(step("reply", publishing, published, answered, error_kind=kind))
     return steps

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from npufleet.errors import FleetError
     from npufleet.operations.pipeline import Done
-    from npufleet.payload.slots import Slot
+    from npufleet.payload.exchange import Loan, Reader
     from npufleet.telemetry.worker import Caller
     from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.inference import Model
@@ -45,8 +45,8 @@ class Request:
     decoded: int
     fallback_reason: str | None = None
     placement: str = "inline"
-    accept: bytes | None = None
-    """The id of the caller's arena, when the caller takes claims."""
+    reader: Reader | None = None
+    """Who is to have the result, when the caller takes claims."""
 
     caller: Caller | None = None
     estimate: float = 0.0
@@ -86,7 +86,7 @@ class Outcome:
     rows: int = 0
     members: int = 0
     links: Sequence[Caller] = ()
-    slot: Slot | None = None
+    loan: Loan | None = None
     """Where the frame is, when it is not in `frame`."""
 
     steps: Sequence[Done] = ()

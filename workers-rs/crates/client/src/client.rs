@@ -69,6 +69,13 @@ impl Client {
         self.shared.cancel(sequence);
     }
 
+    /// Has `work` say what became of a call whose answer was drained, on a thread where it may block; that comes through
+    /// [`Client::drain`] too, unless the call is cancelled before. Closing ends the call without waiting for `work`; once
+    /// the connection is closed nothing is done, and this is false.
+    pub fn finish(&self, sequence: u64, work: impl FnOnce() -> Outcome + Send + 'static) -> bool {
+        self.shared.finish(sequence, work)
+    }
+
     /// Sends what was submitted. Calls are held back for a moment, so that those of one burst leave together: call this
     /// once after each burst.
     pub fn flush(&self) {

@@ -185,8 +185,7 @@ impl Desk {
             if call.sent {
                 self.outgoing.push_back(Outgoing::Cancel { sequence });
             }
-            let error = Error::new(ErrorKind::Unavailable, "the connection was closed");
-            outcomes.push((sequence, Outcome::Failed(error)));
+            outcomes.push((sequence, Outcome::closed()));
         }
         self.send(outcomes);
     }

@@ -112,6 +112,7 @@ impl Driver {
         self.shared.set_state(State::Closed);
         self.shared.desk().close(&mut self.outcomes);
         self.shared.complete(&mut self.outcomes);
+        self.shared.give_up();
     }
 }
 

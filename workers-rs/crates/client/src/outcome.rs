@@ -64,6 +64,13 @@ pub enum Outcome {
     Failed(Error),
 }
 
+impl Outcome {
+    /// How calls end that were in flight when this program closed the connection.
+    pub fn closed() -> Self {
+        Self::Failed(Error::new(ErrorKind::Unavailable, "the connection was closed"))
+    }
+}
+
 /// Why a call was not taken.
 #[derive(Debug)]
 pub enum Refusal {

@@ -1,5 +1,7 @@
 //! What the caller's threads and the connection's thread have in common.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -7,9 +9,10 @@ use futures::task::AtomicWaker;
 use npufleet_link::Link;
 use npufleet_wire::ErrorKind;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
 
 use crate::desk::{Desk, Next, Outcomes};
-use crate::outcome::{Refusal, Request};
+use crate::outcome::{Outcome, Refusal, Request};
 
 /// How the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,9 @@ pub(crate) struct Shared {
     desk: Mutex<Desk>,
     driver: AtomicWaker,
     completions: Mutex<Outcomes>,
+    /// Calls that were answered and are not finished; none once the connection is closed.
+    unfinished: Mutex<Option<HashSet<u64>>>,
+    runtime: Handle,
     wake: Wake,
     sequence: AtomicU64,
     state: AtomicU8,
@@ -50,6 +56,8 @@ impl Shared {
             desk: Mutex::new(desk),
             driver: AtomicWaker::new(),
             completions: Mutex::new(Vec::new()),
+            unfinished: Mutex::new(Some(HashSet::new())),
+            runtime: Handle::current(),
             wake,
             sequence: AtomicU64::new(1),
             state: AtomicU8::new(State::Connected as u8),
@@ -96,7 +104,47 @@ impl Shared {
         Ok(sequence)
     }
 
+    /// Has `work` say, on a thread of its own, what became of a call that was answered; false when the connection is
+    /// closed.
+    pub(crate) fn finish(self: &Arc<Self>, sequence: u64, work: impl FnOnce() -> Outcome + Send + 'static) -> bool {
+        let is_open = self
+            .unfinished
+            .lock()
+            .as_mut()
+            .map(|calls| calls.insert(sequence))
+            .is_some();
+        if !is_open {
+            return false;
+        }
+        let shared = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let outcome = work();
+            let is_wanted = shared
+                .unfinished
+                .lock()
+                .as_mut()
+                .is_some_and(|calls| calls.remove(&sequence));
+            if is_wanted {
+                shared.complete(&mut vec![(sequence, outcome)]);
+            }
+        });
+        true
+    }
+
+    /// Ends what is not finished: the connection is closed.
+    pub(crate) fn give_up(&self) {
+        let calls = self.unfinished.lock().take().unwrap_or_default();
+        let mut outcomes = calls
+            .into_iter()
+            .map(|sequence| (sequence, Outcome::closed()))
+            .collect();
+        self.complete(&mut outcomes);
+    }
+
     pub(crate) fn cancel(&self, sequence: u64) {
+        if let Some(calls) = self.unfinished.lock().as_mut() {
+            calls.remove(&sequence);
+        }
         let mut outcomes = Vec::new();
         self.desk().cancel(sequence, &mut outcomes);
         self.complete(&mut outcomes);

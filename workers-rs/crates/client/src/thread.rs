@@ -12,9 +12,16 @@ use crate::driver::Driver;
 use crate::shared::{Shared, Wake};
 use crate::writer::Writer;
 
+/// Threads for what blocks: looking up host names, and what is finished later.
+const BLOCKING: usize = 64;
+
 /// Reports once how connecting went, then works until the connection is closed.
 pub(crate) fn run(options: &Options, wake: Wake, ready: &SyncSender<Result<Arc<Shared>>>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             let message = format!("cannot start the event loop: {error}");

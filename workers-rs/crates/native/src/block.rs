@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use npufleet_payload::arena::{Arena, Slot};
 use npufleet_wire::Claim;
 use parking_lot::Mutex;
@@ -101,6 +102,7 @@ pub(crate) struct Block(Content);
 enum Content {
     Made(Arc<Memory>),
     Lent(Lent),
+    Fetched(Bytes),
 }
 
 impl Block {
@@ -113,12 +115,18 @@ impl Block {
         match &self.0 {
             Content::Made(memory) => memory.bytes(),
             Content::Lent(lent) => lent.bytes(),
+            Content::Fetched(bytes) => bytes,
         }
     }
 
     /// A result, to be read only.
     pub(crate) fn lent(lent: Lent) -> Self {
         Self(Content::Lent(lent))
+    }
+
+    /// A result that was fetched from another host, to be read only.
+    pub(crate) fn fetched(bytes: Bytes) -> Self {
+        Self(Content::Fetched(bytes))
     }
 }
 
@@ -132,9 +140,10 @@ impl Block {
     /// # Safety
     /// Called by Python, with a view to fill in.
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let (address, length, read_only) = match &slf.get().0 {
+        let block = slf.get();
+        let (address, length, read_only) = match &block.0 {
             Content::Made(memory) => (memory.address() as *mut c_void, memory.len(), 0),
-            Content::Lent(lent) => (lent.bytes().as_ptr().cast_mut().cast(), lent.bytes().len(), 1),
+            _ => (block.bytes().as_ptr().cast_mut().cast(), block.bytes().len(), 1),
         };
         let length = isize::try_from(length).map_err(|_| PyBufferError::new_err("too many bytes"))?;
         // SAFETY: the memory lives as long as the object, which the view keeps alive.

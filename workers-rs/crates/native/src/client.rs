@@ -55,13 +55,14 @@ impl Client {
             let message = format!("connect options cannot be read: {error}");
             raise(py, &Error::new(ErrorKind::InvalidParameter, message))
         })?;
+        let broker = options.url.clone();
         let wake = Arc::new(Wake::new()?);
         let signal = Arc::clone(&wake);
         let core = py
             .detach(|| Core::connect(options, move || signal.signal()))
             .map_err(|error| raise(py, &error))?;
         Ok(Self {
-            hub: Some(Arc::new(Hub::new(core, wake))),
+            hub: Some(Arc::new(Hub::new(core, wake, &broker))),
             generation: Generation::current(),
         })
     }
@@ -121,7 +122,12 @@ impl Client {
             origin: origin.unwrap_or_else(|| py.None()),
             half_time,
         };
-        hub.start(py, asked)
+        let flight = hub.start(py, asked)?;
+        if !by_claim {
+            // Asked for when a worker could not read one.
+            hub.payloads().avoid();
+        }
+        Ok(flight)
     }
 
     /// Have results come by claim from now on where they can; false when this process has no shared memory.

@@ -13,10 +13,10 @@ use crate::block::Block;
 use crate::hub::Hub;
 use crate::payloads::Taken;
 
-/// A reply's frame: copied out of the message, or where its worker put it.
+/// A reply's frame: copied out of the message, or where its worker put it, or where it was fetched to.
 pub(crate) enum Content {
     Copied(Py<PyBytes>),
-    Lent(Py<Block>),
+    Block(Py<Block>),
 }
 
 impl Content {
@@ -29,12 +29,7 @@ impl Content {
         learns: Option<&AtomicBool>,
         hub: &Hub,
     ) -> Result<(Self, bool), Error> {
-        let claim = if payload.is_empty() {
-            reply.header(header::CLAIM)
-        } else {
-            None
-        };
-        let Some(claim) = claim else {
+        let Some(claim) = reply.header(header::CLAIM) else {
             let too_large =
                 payload.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
             if (payload.len() >= INLINE_BYTES || too_large)
@@ -46,12 +41,16 @@ impl Content {
             // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
             return Ok((Self::copied(py, payload), hub.is_frame(payload)));
         };
+        let block = |block: Block| {
+            let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
+            let is_frame = hub.is_frame(block.bytes());
+            Ok((Self::Block(Py::new(py, block).map_err(failed)?), is_frame))
+        };
+        if !payload.is_empty() {
+            return block(Block::fetched(payload.clone()));
+        }
         match hub.payloads().take(claim)? {
-            Taken::Lent(lent) => {
-                let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
-                let is_frame = hub.is_frame(lent.bytes());
-                Ok((Self::Lent(Py::new(py, Block::lent(lent)).map_err(failed)?), is_frame))
-            }
+            Taken::Lent(lent) => block(Block::lent(lent)),
             Taken::Copy(copy) => Ok((Self::copied(py, &copy), hub.is_frame(&copy))),
         }
     }
@@ -63,22 +62,22 @@ impl Content {
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
         match self {
             Self::Copied(bytes) => bytes.as_bytes(py),
-            Self::Lent(block) => block.get().bytes(),
+            Self::Block(block) => block.get().bytes(),
         }
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Copied(bytes) => Self::Copied(bytes.clone_ref(py)),
-            Self::Lent(block) => Self::Lent(block.clone_ref(py)),
+            Self::Block(block) => Self::Block(block.clone_ref(py)),
         }
     }
 
-    /// `bytes`, or a `memoryview` of a slot.
+    /// `bytes`, or a `memoryview` of a block.
     pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Copied(bytes) => Ok(bytes.into_any()),
-            Self::Lent(block) => Ok(PyMemoryView::from(block.bind(py))?.into_any().unbind()),
+            Self::Block(block) => Ok(PyMemoryView::from(block.bind(py))?.into_any().unbind()),
         }
     }
 }

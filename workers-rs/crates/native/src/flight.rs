@@ -89,6 +89,11 @@ impl Flight {
         }
     }
 
+    /// When it must have been answered, in unix microseconds.
+    pub(crate) fn deadline_us(&self) -> u64 {
+        self.deadline_us
+    }
+
     /// Ends the flight and lets everybody who waits go on; nothing when it has ended already.
     pub(crate) fn complete(flight: &Bound<'_, Self>, outcome: Outcome, hub: &Hub) -> PyResult<()> {
         let py = flight.py();

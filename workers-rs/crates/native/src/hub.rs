@@ -18,6 +18,9 @@ use crate::flight::{Flight, Start};
 use crate::payloads::{Frame, Payloads};
 use crate::wake::Wake;
 
+/// Below `max_payload` by this much, a request cannot be too large whatever its headers are.
+const HEADER_ROOM: usize = 4096;
+
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
 ///
 /// The connection knows calls by their numbers and has no Python objects, so that its thread never needs the
@@ -59,13 +62,14 @@ pub(crate) struct Asked {
 }
 
 impl Hub {
-    pub(crate) fn new(core: Client, wake: Arc<Wake>) -> Self {
+    /// `broker` is the broker's URL.
+    pub(crate) fn new(core: Client, wake: Arc<Wake>, broker: &str) -> Self {
         Self {
             core,
             wake,
             flights: Mutex::default(),
             layouts: Mutex::default(),
-            payloads: Payloads::new(),
+            payloads: Payloads::new(broker),
             attached: Mutex::new(None),
             resolving: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -107,12 +111,12 @@ impl Hub {
         let mut headers = headers.transpose()?.unwrap_or_default();
         let claim = asked.frame.claim();
         if claim.is_some() || asked.accepts {
-            headers.extend(
-                self.payloads
-                    .accept()
-                    .map(|id| (header::ACCEPT.to_owned(), id.to_owned())),
-            );
-            headers.extend(claim.map(|claim| (header::CLAIM.to_owned(), claim.to_string())));
+            let mut push = |name: &str, value: Option<String>| {
+                headers.extend(value.map(|value| (name.to_owned(), value)));
+            };
+            push(header::ACCEPT, self.payloads.accept().map(str::to_owned));
+            push(header::CHANNEL, self.payloads.channel().map(str::to_owned));
+            push(header::CLAIM, claim.map(|claim| claim.to_string()));
         }
         let request = Request {
             subject: asked.subject,
@@ -147,7 +151,8 @@ impl Hub {
 
     /// A frame that Python made, in a slot if it is large and there is one.
     pub(crate) fn place(&self, frame: Bytes) -> Frame {
-        if frame.len() < INLINE_BYTES {
+        let fits = || frame.len() + HEADER_ROOM <= self.core.max_payload();
+        if frame.len() < INLINE_BYTES || (self.payloads.is_avoided() && fits()) {
             return Frame::Inline(frame);
         }
         let copy = |place: &mut [u8]| {
@@ -183,12 +188,29 @@ impl Hub {
         result
     }
 
-    fn settle(&self, py: Python<'_>, sequence: u64, outcome: Outcome) -> PyResult<()> {
+    fn settle(&self, py: Python<'_>, sequence: u64, mut outcome: Outcome) -> PyResult<()> {
         if matches!(outcome, Outcome::HalfTime) {
             let flight = self.flights.lock().get(&sequence).map(|flight| flight.clone_ref(py));
             let Some(flight) = flight else { return Ok(()) };
             let half_time = self.with_attached(|attached| attached.half_time.clone_ref(py))?;
             return half_time.call1(py, (flight,)).map(drop);
+        }
+        if let Outcome::Reply(reply) = &outcome
+            && reply.payload.is_empty()
+        {
+            // An answer to a call that was cancelled is left where it is: the lease ends it.
+            let deadline_us = self
+                .flights
+                .lock()
+                .get(&sequence)
+                .map(|flight| flight.get().deadline_us());
+            let fetch = deadline_us.and_then(|deadline_us| self.payloads.elsewhere(reply, deadline_us));
+            if let Some(fetch) = fetch {
+                if self.core.finish(sequence, fetch) {
+                    return Ok(());
+                }
+                outcome = Outcome::closed();
+            }
         }
         let flight = self.flights.lock().remove(&sequence);
         match flight {

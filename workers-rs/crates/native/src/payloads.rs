@@ -1,13 +1,15 @@
-//! Frames beside the broker: this process's arena, and the arenas of others.
+//! Frames beside the broker: this process's arena, the arenas of others, and the channel to other hosts.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use npufleet_client::{Outcome, Reply};
 use npufleet_payload::arena::{Arena, Slot, View};
 use npufleet_payload::exchange::Exchange;
-use npufleet_wire::{Claim, Error, ErrorKind, Result};
+use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
 use crate::block::{Memory, Prefixed};
@@ -16,6 +18,8 @@ use crate::block::{Memory, Prefixed};
 /// results does not keep the workers' memory.
 const VIEWS: usize = 256;
 const VIEWED_BYTES: usize = 256 << 20;
+/// For so long frames go through the broker, if they fit, after a worker could not read one in the arena.
+const INLINE_FOR: Duration = Duration::from_secs(10);
 
 /// A request's frame, wherever it lies.
 pub(crate) enum Frame {
@@ -55,7 +59,8 @@ impl Frame {
 
 /// This process's arena, made when it is first needed, and those of others.
 pub(crate) struct Payloads {
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
+    avoided_until: Mutex<Option<Instant>>,
     /// Memory that arrays were made in, by where the arrays begin.
     made: Mutex<HashMap<usize, Weak<Memory>>>,
     viewed: Arc<Viewed>,
@@ -92,9 +97,11 @@ impl Drop for Lent {
 }
 
 impl Payloads {
-    pub(crate) fn new() -> Self {
+    /// `broker` is the broker's URL.
+    pub(crate) fn new(broker: &str) -> Self {
         Self {
-            exchange: Exchange::from_environment(),
+            exchange: Arc::new(Exchange::from_environment(broker)),
+            avoided_until: Mutex::new(None),
             made: Mutex::default(),
             viewed: Arc::default(),
             inline: AtomicUsize::default(),
@@ -115,6 +122,22 @@ impl Payloads {
     /// Its id as text, if it was needed yet.
     pub(crate) fn accept(&self) -> Option<&str> {
         self.made_arena().map(Arena::name)
+    }
+
+    /// Where others ask for what they cannot open, if there is an arena. Whoever wants to know why not asks for a channel
+    /// itself.
+    pub(crate) fn channel(&self) -> Option<&str> {
+        self.exchange.address(|_| {})
+    }
+
+    /// Has frames go through the broker for a while, if they fit: a worker cannot read our arena.
+    pub(crate) fn avoid(&self) {
+        *self.avoided_until.lock() = Some(Instant::now() + INLINE_FOR);
+    }
+
+    /// Whether frames that fit are to go through the broker.
+    pub(crate) fn is_avoided(&self) -> bool {
+        self.avoided_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
     /// A slot that `write` fills with a frame of so many bytes; none without room, or when `write` says that it failed.
@@ -143,6 +166,31 @@ impl Payloads {
         }
         let memory = self.made.lock().get(&address)?.upgrade()?;
         (memory.len() == length).then_some(memory)
+    }
+
+    /// How to get at a reply's frame that is on another host, before a deadline in unix microseconds; none when the frame
+    /// is not there. It blocks, and is the reply with the frame in it.
+    pub(crate) fn elsewhere(&self, reply: &Reply, deadline_us: u64) -> Option<impl FnOnce() -> Outcome + use<>> {
+        let channel = reply.header(header::CHANNEL)?.to_owned();
+        let claim: Claim = reply.header(header::CLAIM)?.parse().ok()?;
+        if self.exchange.peers().can_open(claim.arena) {
+            return None;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_micros(deadline_us).saturating_sub(now);
+        let exchange = Arc::clone(&self.exchange);
+        let (status, headers) = (reply.status, reply.headers.clone());
+        Some(move || {
+            let fetched = exchange.remote().fetch(&claim, &channel, deadline, true);
+            match fetched {
+                Ok(payload) => Outcome::Reply(Reply {
+                    status,
+                    headers,
+                    payload,
+                }),
+                Err(error) => Outcome::Failed(error),
+            }
+        })
     }
 
     /// A reply's frame: to be read where it lies, or as a copy when much is read there already.

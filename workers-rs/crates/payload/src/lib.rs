@@ -1,12 +1,14 @@
 //! Frames that travel beside the broker.
 //!
 //! - [`arena`]: frames in shared memory, read where they lie.
-//! - [`exchange`]: the arenas as one process uses them, its own and those of others.
 //! - [`channel`]: fetching a claimed frame over ZeroMQ, from a process whose arena cannot be opened.
+//! - [`remote`]: the channel as one process uses it.
+//! - [`exchange`]: all of it as one process uses it: its own arena, those of others, and the channel.
 
 pub mod arena;
 pub mod channel;
 pub mod exchange;
+pub mod remote;
 
 /// A frame of at least so many bytes goes by arena where both processes see the same memory.
 pub const INLINE_BYTES: usize = 4096;

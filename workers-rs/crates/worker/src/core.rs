@@ -53,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) devices: Mutex<Value>,
     /// Requests that are being handed over.
     pub(crate) forwards: Mutex<JoinSet<()>>,
+    /// Requests whose frames are being fetched.
+    pub(crate) fetches: Mutex<JoinSet<()>>,
     pub(crate) questions: Questions,
     pub(crate) jobs: Jobs,
     /// Models that are registered and not served yet.
@@ -66,6 +68,8 @@ pub(crate) struct Core {
 /// What a worker begins with.
 pub(crate) struct Parts {
     pub(crate) id: String,
+    /// The broker's URL.
+    pub(crate) broker: String,
     pub(crate) prefix: String,
     pub(crate) link: Link,
     pub(crate) control: Client,
@@ -84,7 +88,7 @@ impl Core {
             questions: Questions::new(format!("{}.{}.", parts.inbox, parts.id)),
             jobs: Jobs::new(parts.executors, parts.fail_point),
             coming: Coming::default(),
-            payloads: Payloads::new(),
+            payloads: Payloads::new(&parts.broker),
             id: parts.id,
             started: crate::service::rfc3339(SystemTime::now()),
             prefix: parts.prefix,
@@ -99,6 +103,7 @@ impl Core {
             targets: RwLock::default(),
             devices: Mutex::new(crate::models::unknown_devices()),
             forwards: Mutex::default(),
+            fetches: Mutex::default(),
             runtime: Handle::current(),
             served: AtomicU64::new(0),
         }

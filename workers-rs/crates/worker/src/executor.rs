@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
-use npufleet_wire::{Claim, Error, ErrorKind, Result, Timing};
+use npufleet_payload::exchange::Loan;
+use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
@@ -47,21 +48,21 @@ struct Executor<'a> {
 }
 
 /// A request that was executed, or was no longer wanted.
-struct Done {
+struct Done<'a> {
     request: Request,
     outcome: Result<Bytes>,
     /// Where the result is, when it is not in the reply.
-    claim: Option<Claim>,
+    loan: Option<Loan<'a>>,
     start: Instant,
     end: Instant,
 }
 
-impl Done {
+impl Done<'_> {
     fn new(request: Request, outcome: Result<Bytes>, start: Instant, end: Instant) -> Self {
         Self {
             request,
             outcome,
-            claim: None,
+            loan: None,
             start,
             end,
         }
@@ -85,8 +86,8 @@ impl Executor<'_> {
             endpoint.statistics.executed(last.end - first.start);
         }
         for done in &mut done {
-            done.claim = match (&done.outcome, done.request.caller) {
-                (Ok(frame), Some(caller)) => self.core.payloads.place(frame, caller, done.request.deadline),
+            done.loan = match (&done.outcome, done.request.reader) {
+                (Ok(frame), Some(reader)) => self.core.payloads.place(frame, reader, done.request.deadline),
                 _ => None,
             };
         }
@@ -104,7 +105,7 @@ impl Executor<'_> {
         }
     }
 
-    fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done> {
+    fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done<'_>> {
         let mut start = self.taken;
         let mut execute = |request: Request| {
             let outcome = match self.check(&request, start) {
@@ -135,7 +136,7 @@ impl Executor<'_> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
     }
 
-    fn together(&self, network: &dyn Network, batch: &mut Vec<Request>) -> Vec<Done> {
+    fn together(&self, network: &dyn Network, batch: &mut Vec<Request>) -> Vec<Done<'_>> {
         let start = self.taken;
         let (mut frames, mut wanted, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for request in batch.drain(..) {
@@ -179,14 +180,14 @@ impl Executor<'_> {
         if now >= request.deadline {
             return Err(too_late(now - request.arrived));
         }
-        request.check_payload()
+        request.payload.check()
     }
 
-    fn finish(&self, done: Done, batch: &Batch, pieces: &mut Pieces, block: &mut HeaderBlock) {
+    fn finish(&self, done: Done<'_>, batch: &Batch, pieces: &mut Pieces, block: &mut HeaderBlock) {
         let Done {
             request,
             outcome,
-            claim,
+            loan,
             start,
             end,
         } = done;
@@ -204,7 +205,9 @@ impl Executor<'_> {
                 .executed(&request, batch, times, outcome.as_ref().err());
         }
         let timing = Timing {
-            queued: (self.taken - request.arrived).as_micros() as u64,
+            queued: (self.taken - request.arrived)
+                .saturating_sub(request.fetching)
+                .as_micros() as u64,
             fetching: request.fetching.as_micros() as u64,
             batching: (start - self.taken).as_micros() as u64,
             executing: (end - start).as_micros() as u64,
@@ -213,7 +216,7 @@ impl Executor<'_> {
             Err(error) if error.kind.hands_over() && !request.is_fallback && request.job.is_none() => {
                 self.core.hand_over(request, error, timing);
             }
-            outcome => self.core.write(pieces, block, &request, &outcome, claim, timing),
+            outcome => self.core.write(pieces, block, &request, &outcome, loan, timing),
         }
     }
 }

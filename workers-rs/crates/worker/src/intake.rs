@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use npufleet_link::{Connection, Event as Heard, Message};
-use npufleet_wire::{Error, ErrorKind, Lane, Result, Route, Timing, subject};
+use npufleet_wire::{Lane, Result, Route, Timing, subject};
 use tokio::time::MissedTickBehavior;
 
 use crate::core::Core;
-use crate::endpoint::{Endpoint, Prepared};
+use crate::endpoint::Endpoint;
 use crate::events::{Event, log};
 use crate::executor::{cancelled, too_late};
+use crate::payloads::{Payload, out_of_reach};
 use crate::queue::Cancelled;
-use crate::request::{Asked, Now, Request, payload_of};
+use crate::request::{Asked, Now, Request};
 use crate::service::Verb;
 
 /// How late a waiting request may learn that its deadline has passed.
@@ -117,68 +117,28 @@ impl Intake {
 
     /// Checks a request; what cannot be done is refused, the rest is queued soon.
     fn admit(&mut self, endpoint: &Arc<Endpoint>, lane: Lane, message: Message) {
-        let now = self.now.get_or_insert_with(Now::new);
+        let now = *self.now.get_or_insert_with(Now::new);
         let asked = Asked::read(message.headers());
         if let Some(reason) = asked.fallback_reason {
             endpoint.statistics.came_as_fallback(reason);
         }
-        // Without a reply subject there is nobody to answer, and nothing else that the work would be good for.
-        let Some(reply) = message.reply() else { return };
-        let view = asked.claim.map(|claim| self.core.payloads.fetch(claim)).transpose();
-        let checked = view.and_then(|view| {
-            let payload = payload_of(&message, view.as_ref());
-            let (prepared, deadline) = check(endpoint, &asked, &payload, now)?;
-            Ok((view, payload.len(), prepared, deadline))
-        });
-        let (view, size, prepared, deadline) = match checked {
-            Ok(checked) => checked,
-            Err(error) => return self.core.refuse(endpoint, &reply, &message, &error),
+        let payload = match asked.claim {
+            None => Ok(Payload::Inline),
+            Some(claim) => match (self.core.payloads.look(claim), asked.channel) {
+                (Ok(Some(view)), _) => Ok(Payload::Arena(view)),
+                (Ok(None), Some(_)) => return self.core.fetch(endpoint, lane, message, now),
+                (Ok(None), None) => Err(out_of_reach(claim)),
+                (Err(error), _) => Err(error),
+            },
         };
-        let fetching = if view.is_some() {
-            now.instant.elapsed()
-        } else {
-            Duration::ZERO
-        };
-        let trace = if self.core.telemetry.is_on() {
-            asked.trace(now)
-        } else {
-            None
-        };
-        if let Some(trace) = &trace {
-            let placement = if view.is_some() { "arena" } else { "inline" };
-            self.core.telemetry.fetched(trace, placement, size, now.instant);
-        }
-        let (is_fallback, arrived) = (asked.fallback_reason.is_some(), now.instant);
-        self.admitted.push(Request {
-            endpoint: Arc::clone(endpoint),
-            prepared,
-            reply,
-            view,
-            fetching,
-            caller: asked.caller(),
-            message,
-            lane,
-            is_fallback,
-            arrived,
-            deadline,
-            trace,
-            job: None,
-        });
+        self.admitted
+            .extend(self.core.prepare(endpoint, lane, message, payload, &now));
     }
 
     /// Queues what was admitted, as far as there is room and time for it.
     fn queue(&mut self) {
         let Some(now) = self.now.take() else { return };
-        let core = &self.core;
-        core.queue
-            .push_all(&mut self.admitted, now.instant, |request, retry_after| {
-                let text = format!(
-                    "too many requests wait; another could start in about {} ms",
-                    retry_after.as_millis().max(1)
-                );
-                let error = Error::overloaded(text, retry_after);
-                core.refuse(&request.endpoint, &request.reply, &request.message, &error);
-            });
+        self.core.queue_all(&mut self.admitted, now.instant);
     }
 
     /// Takes a cancelled call out of the queue, or marks it when it is running.
@@ -198,18 +158,6 @@ impl Intake {
             self.core.answer(&request, &Err(cancelled()), Timing::default());
         }
     }
-}
-
-/// Checks what must be right before a request may wait.
-fn check(endpoint: &Endpoint, asked: &Asked<'_>, payload: &Bytes, now: &Now) -> Result<(Arc<Prepared>, Instant)> {
-    let deadline = asked.deadline(now)?;
-    if deadline <= now.instant {
-        return Err(Error::new(
-            ErrorKind::DeadlineExceeded,
-            "the deadline had passed on arrival",
-        ));
-    }
-    Ok((endpoint.prepare(payload)?, deadline))
 }
 
 impl Core {

@@ -4,7 +4,7 @@
 //! In the order in which a request meets them:
 //! - [`Config`]: what a worker can be told.
 //! - `connect`: the broker connections.
-//! - `intake`: subscriptions and admission; a message becomes a `request`.
+//! - `intake`: subscriptions; `admission`: a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
 //! - `payloads`: frames beside the broker.
@@ -15,6 +15,7 @@
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.
 //! - `run`: start and serve; `drain`: finish and leave.
 
+mod admission;
 mod config;
 mod connect;
 mod core;

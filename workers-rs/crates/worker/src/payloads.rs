@@ -2,46 +2,108 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use npufleet_link::Message;
 use npufleet_payload::arena::View;
-use npufleet_payload::exchange::Exchange;
+use npufleet_payload::exchange::{Exchange, Loan, Reader};
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
+use tokio::sync::Semaphore;
 
 use crate::events::log;
 
 /// How long a worker that leaves waits for whoever reads its last results, and how often it looks.
 const LAST_READERS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
+/// Frames that are fetched over the channel at once; each takes a thread, and memory as it arrives.
+const FETCHES: usize = 16;
 
-/// This worker's arena, made when the first result goes there, and those of others.
-pub(crate) struct Payloads(Exchange);
+/// A request's frame, wherever it is.
+pub(crate) enum Payload {
+    /// In the message.
+    Inline,
+    /// In its caller's arena, read where it lies.
+    Arena(View),
+    /// Fetched over the channel.
+    Fetched(Bytes),
+}
 
-impl Payloads {
-    pub(crate) fn new() -> Self {
-        Self(Exchange::from_environment())
+impl Payload {
+    /// The frame's bytes; nothing is copied.
+    pub(crate) fn bytes(&self, message: &Message) -> Bytes {
+        match self {
+            Self::Inline => message.payload(),
+            Self::Arena(view) => view.bytes(),
+            Self::Fetched(bytes) => bytes.clone(),
+        }
     }
 
-    /// The frame that a claim names, read where it lies.
+    /// Which way it came, as spans say it.
+    pub(crate) fn placement(&self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Arena(_) => "arena",
+            Self::Fetched(_) => "zeromq",
+        }
+    }
+
+    /// Whether what was read is what was claimed.
     ///
     /// # Errors
-    /// `invalid_frame` for what is no claim, `payload_lost` when the frame is not to be had.
-    pub(crate) fn fetch(&self, claim: &str) -> Result<View> {
-        let claim: Claim = claim.parse()?;
-        self.0.peers().look(&claim)?.ok_or_else(|| {
-            let message = format!("{claim} is in an arena that this worker cannot open");
-            Error::new(ErrorKind::PayloadLost, message)
-        })
+    /// `payload_lost` when the caller took the frame back meanwhile.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Arena(view) if !view.is_intact() => Err(Error::new(
+                ErrorKind::PayloadLost,
+                "the frame was taken back while it was read",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// This worker's arena, made when the first result goes there, those of others, and the channel.
+pub(crate) struct Payloads {
+    exchange: Exchange,
+    /// The right to fetch over the channel.
+    pub(crate) fetches: Semaphore,
+}
+
+impl Payloads {
+    /// `broker` is the broker's URL.
+    pub(crate) fn new(broker: &str) -> Self {
+        Self {
+            exchange: Exchange::from_environment(broker),
+            fetches: Semaphore::new(FETCHES),
+        }
     }
 
-    /// Puts a result into a slot for the caller with the arena `caller`; none when it is to go inline.
-    pub(crate) fn place(&self, frame: &[u8], caller: [u8; 16], deadline: Instant) -> Option<Claim> {
-        self.0.lend(frame, caller, deadline, |error| {
-            log(format_args!("results go inline: {}", error.message));
+    /// The frame that a claim names, read where it lies; none when its arena cannot be opened here.
+    ///
+    /// # Errors
+    /// `invalid_frame` for what is no claim, `payload_lost` when the frame is not there any more.
+    pub(crate) fn look(&self, claim: &str) -> Result<Option<View>> {
+        self.exchange.peers().look(&claim.parse()?)
+    }
+
+    /// The frame that a claim names, from the process at `channel`; blocks until it is there.
+    ///
+    /// # Errors
+    /// As `Remote::fetch`.
+    pub(crate) fn fetch(&self, claim: &str, channel: &str, deadline: Instant) -> Result<Bytes> {
+        let claim: Claim = claim.parse()?;
+        self.exchange.remote().fetch(&claim, channel, deadline, false)
+    }
+
+    /// Puts a result into a slot for its reader; none when it is to go inline.
+    pub(crate) fn place(&self, frame: &[u8], reader: Reader, deadline: Instant) -> Option<Loan<'_>> {
+        self.exchange.lend(frame, reader, deadline, |error| {
+            log(format_args!("large results go inline: {}", error.message));
         })
     }
 
     /// Waits until the last results were read, but not for long, and removes the arena.
     pub(crate) async fn close(&self) {
-        let Some(arena) = self.0.made() else { return };
+        let Some(arena) = self.exchange.made() else { return };
         let since = Instant::now();
         while arena.usage().slots > 0 && since.elapsed() < LAST_READERS {
             tokio::time::sleep(LOOK).await;
@@ -49,4 +111,10 @@ impl Payloads {
         }
         arena.unlink();
     }
+}
+
+/// What is said of a claim that there is no way to.
+pub(crate) fn out_of_reach(claim: &str) -> Error {
+    let message = format!("{claim} is in an arena that this worker cannot open");
+    Error::new(ErrorKind::PayloadLost, message)
 }

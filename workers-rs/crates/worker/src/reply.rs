@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Message, Pieces};
-use npufleet_wire::{Claim, Error, ErrorKind, Result, Timing, header};
+use npufleet_payload::exchange::Loan;
+use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
 
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
@@ -21,14 +22,14 @@ impl Core {
         self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, None, timing));
     }
 
-    /// Writes the end of a request; a result with a claim is not in the message. The memory of `block` is used.
+    /// Writes the end of a request; a result that is lent is not in the message. The memory of `block` is used.
     pub(crate) fn write(
         &self,
         pieces: &mut Pieces,
         block: &mut HeaderBlock,
         request: &Request,
         outcome: &Result<Bytes>,
-        claim: Option<Claim>,
+        loan: Option<Loan<'_>>,
         timing: Timing,
     ) {
         if let Some(job) = &request.job {
@@ -40,9 +41,12 @@ impl Core {
         let too_large = match outcome {
             Ok(payload) => {
                 result_headers(block, request, timing);
-                let payload = match claim {
-                    Some(claim) => {
+                let payload = match loan {
+                    Some(Loan { claim, channel }) => {
                         block.push(header::CLAIM, &claim.to_string());
+                        if let Some(channel) = channel {
+                            block.push(header::CHANNEL, channel);
+                        }
                         &Bytes::new()
                     }
                     None => payload,
@@ -65,7 +69,12 @@ impl Core {
             error_headers(block, error, request.fallback_reason());
             pieces.publish(&request.reply, None, block.as_bytes(), &Bytes::new());
         }
-        self.telemetry.replied(request, start, error);
+        let placement = match loan {
+            None => "inline",
+            Some(Loan { channel: None, .. }) => "arena",
+            Some(_) => "zeromq",
+        };
+        self.telemetry.replied(request, start, error.map_or(Ok(placement), Err));
     }
 
     /// Ends the work on a job; what is written about the job is decided where it is waited for.
@@ -81,7 +90,8 @@ impl Core {
             Err(error) => statistics.failed(error),
         }
         self.count_served();
-        self.telemetry.replied(request, Instant::now(), outcome.as_ref().err());
+        let told = outcome.as_ref().map(|_| "inline");
+        self.telemetry.replied(request, Instant::now(), told);
         job.end(outcome.clone(), block);
     }
 

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_link::{Headers, Message, Subject};
-use npufleet_payload::arena::View;
+use npufleet_payload::exchange::Reader;
 use npufleet_payload::read_arena_id;
-use npufleet_wire::{Error, ErrorKind, Frame, Lane, Result, header};
+use npufleet_wire::{Frame, Lane, Result, header};
 
 use crate::endpoint::{Endpoint, Prepared};
 use crate::jobs::Seat;
+use crate::payloads::Payload;
 use crate::queue::{Limits, Work};
 use crate::telemetry::Trace;
 
@@ -54,6 +55,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) fallback_reason: Option<&'a str>,
     /// Where the frame is, when it is not in the message.
     pub(crate) claim: Option<&'a str>,
+    /// Where it can be asked for, when its arena cannot be opened.
+    pub(crate) channel: Option<&'a str>,
     accept: Option<&'a str>,
 }
 
@@ -68,6 +71,7 @@ impl<'a> Asked<'a> {
                 header::TRACESTATE => &mut asked.tracestate,
                 header::FALLBACK_REASON => &mut asked.fallback_reason,
                 header::CLAIM => &mut asked.claim,
+                header::CHANNEL => &mut asked.channel,
                 header::ACCEPT => &mut asked.accept,
                 _ => continue,
             };
@@ -87,9 +91,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The caller's arena, if it takes claims.
-    pub(crate) fn caller(&self) -> Option<[u8; 16]> {
-        self.accept.and_then(read_arena_id)
+    /// Who is to have the result, if it takes claims.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        Some(Reader {
+            arena: self.accept.and_then(read_arena_id)?,
+            has_channel: self.channel.is_some(),
+        })
     }
 
     /// The trace that the request belongs to, if it is sampled.
@@ -104,11 +111,11 @@ pub(crate) struct Request {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) message: Message,
-    /// The frame, when it is not in the message, and how long it took to get at it.
-    pub(crate) view: Option<View>,
+    /// The frame, and how long it took to get at it.
+    pub(crate) payload: Payload,
     pub(crate) fetching: Duration,
-    /// The caller's arena, if it takes claims.
-    pub(crate) caller: Option<[u8; 16]>,
+    /// Who is to have the result, if it takes claims.
+    pub(crate) reader: Option<Reader>,
     /// Where the answer goes.
     pub(crate) reply: Subject,
     pub(crate) lane: Lane,
@@ -126,27 +133,13 @@ impl Request {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             layout: Arc::clone(&self.prepared.layout),
-            bytes: self.payload(),
+            bytes: self.bytes(),
         }
     }
 
-    /// Whether what was read is what was claimed.
-    ///
-    /// # Errors
-    /// `payload_lost` when the caller took the frame back meanwhile.
-    pub(crate) fn check_payload(&self) -> Result<()> {
-        match &self.view {
-            Some(view) if !view.is_intact() => Err(Error::new(
-                ErrorKind::PayloadLost,
-                "the frame was taken back while it was read",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn payload(&self) -> Bytes {
+    fn bytes(&self) -> Bytes {
         let large = self.job.as_ref().and_then(|job| job.frame.clone());
-        large.unwrap_or_else(|| payload_of(&self.message, self.view.as_ref()))
+        large.unwrap_or_else(|| self.payload.bytes(&self.message))
     }
 
     /// Why the request left another engine, if it did.
@@ -158,11 +151,6 @@ impl Request {
             None
         }
     }
-}
-
-/// The frame of a message, wherever it is.
-pub(crate) fn payload_of(message: &Message, view: Option<&View>) -> Bytes {
-    view.map_or_else(|| message.payload(), View::bytes)
 }
 
 impl Work for Request {

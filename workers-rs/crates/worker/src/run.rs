@@ -107,6 +107,7 @@ impl Serving {
         let count = config.executor_count();
         let core = Arc::new(Core::new(Parts {
             id,
+            broker: config.url.clone(),
             prefix: config.prefix.clone(),
             link,
             control,

@@ -19,8 +19,8 @@ pub(crate) struct Lent {
     pub(crate) generation: u64,
     /// When a claim that was not taken is void.
     pub(crate) until: Instant,
-    /// The caller's arena, which tells whether the caller lives.
-    pub(crate) caller: [u8; 16],
+    /// The caller's arena, which tells whether the caller lives; none when it is elsewhere.
+    pub(crate) caller: Option<[u8; 16]>,
     /// The lease has ended while the caller may have had it.
     pub(crate) ended: bool,
 }
@@ -62,9 +62,10 @@ impl Lending {
                 let Some(mut lent) = class.pop() else { break };
                 let entry = Entry::of(lent.slot);
                 let (generation, receiver) = (map.word(entry.generation()), map.word(entry.receiver()));
+                let mut is_dead = |caller| *dead.entry(caller).or_insert_with(|| folder.is_dead(caller));
                 let over = match said(receiver, lent.generation) {
                     Said::Released => true,
-                    _ if *dead.entry(lent.caller).or_insert_with(|| folder.is_dead(lent.caller)) => true,
+                    _ if lent.caller.is_some_and(&mut is_dead) => true,
                     Said::Nothing if now >= lent.until && !lent.ended => {
                         lent.ended = true;
                         take_back(generation, receiver, lent.generation)

@@ -171,9 +171,13 @@ impl Source for Arena {
     }
 
     fn release(&self, slot: u32, generation: u64) {
-        if slot < SLOTS {
-            // Said in the place of a receiver that cannot write here; the word counts for a lent slot only.
-            super::words::release(self.0.map.word(Entry::of(slot).receiver()), generation);
+        if slot >= SLOTS {
+            return;
+        }
+        let entry = Entry::of(slot);
+        // Said in the place of a receiver that cannot write here; a late word must not be one about the next frame.
+        if self.0.map.word(entry.generation()).get() == generation {
+            super::words::release(self.0.map.word(entry.receiver()), generation);
         }
     }
 }
@@ -202,8 +206,8 @@ impl Inner {
         self.id
     }
 
-    /// Lends a slot to the caller with this arena.
-    pub(crate) fn lend(&self, slot: u32, generation: u64, until: Instant, caller: [u8; 16]) {
+    /// Lends a slot to the caller with this arena, if it is here.
+    pub(crate) fn lend(&self, slot: u32, generation: u64, until: Instant, caller: Option<[u8; 16]>) {
         let lent = Lent {
             slot,
             generation,

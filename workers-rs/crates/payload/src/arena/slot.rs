@@ -84,9 +84,9 @@ impl Slot {
         }
     }
 
-    /// Leaves it to the caller with the arena `caller`, who releases it; taken back if it is not taken until `until`, or
-    /// when the caller dies.
-    pub fn lend(mut self, until: Instant, caller: [u8; 16]) -> Claim {
+    /// Leaves it to a caller, who releases it; taken back if it is not taken until `until`, or when the caller dies, as
+    /// its arena `caller` shows where that is in the same folder.
+    pub fn lend(mut self, until: Instant, caller: Option<[u8; 16]>) -> Claim {
         let claim = self.claim();
         self.is_lent = true;
         self.inner.lend(self.index, self.generation, until, caller);

@@ -18,6 +18,7 @@ use super::{detail, look, outcome};
 use crate::core::Core;
 use crate::endpoint::Endpoint;
 use crate::events::log;
+use crate::payloads::Payload;
 use crate::reply::{self, MAX_TEXT};
 use crate::request::{Asked, Now, Request};
 
@@ -162,9 +163,9 @@ impl Attempt<'_> {
             endpoint,
             prepared,
             message: delivery.message.clone(),
-            view: None,
+            payload: Payload::Inline,
             fetching: Duration::ZERO,
-            caller: None,
+            reader: None,
             reply: delivery.ack.clone(),
             lane: order.lane,
             is_fallback: false,

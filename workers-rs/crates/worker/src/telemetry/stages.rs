@@ -156,14 +156,22 @@ impl Telemetry {
         self.record(trace, stage);
     }
 
-    /// The answer was sent.
-    pub(crate) fn replied(&self, request: &Request, start: Instant, error: Option<&npufleet_wire::Error>) {
+    /// The answer was sent: an error, or a result, and which way that went.
+    pub(crate) fn replied(
+        &self,
+        request: &Request,
+        start: Instant,
+        answer: std::result::Result<&'static str, &npufleet_wire::Error>,
+    ) {
         let Some(trace) = &request.trace else { return };
         let mut stage = Stage::new("reply", start, Instant::now())
             .kind(SpanKind::Producer)
             .with("messaging.system", "nats")
             .with("messaging.operation.name", "send");
-        stage.error = error.map(text);
+        match answer {
+            Ok(placement) => stage = stage.with("npufleet.payload.placement", placement),
+            Err(error) => stage.error = Some(text(error)),
+        }
         self.record(trace, stage);
     }
 
