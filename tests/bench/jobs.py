@@ -20,16 +20,19 @@ PAYLOAD = 104
 
 def measure(effort: Effort) -> Iterator[Figure]:
     """Submit one by one, submit many, end to end, latency when idle."""
-    with _broker() as broker:
+    with durable_broker() as broker:
         asyncio.run(_raw_stream(broker.url))
         yield from _submitting(broker.url, effort)
-    with _broker() as broker, WorkerProcess(broker.url, engine="rust") as worker:
+    with durable_broker() as broker:
+        removed = [_client(broker.url, "removed", effort.seconds) for _ in range(effort.repeats)]
+    with durable_broker() as broker, WorkerProcess(broker.url, engine="rust") as worker:
         worker.wait("jobs", state="taking")
-        yield from _doing(broker.url, effort)
+        yield from _doing(broker.url, effort, [each["rate"] for each in removed])
 
 
 @contextlib.contextmanager
-def _broker() -> Iterator[Broker]:
+def durable_broker() -> Iterator[Broker]:
+    """A broker with the streams of jobs that syncs before it acknowledges."""
     with Broker(jetstream="sync_interval: always") as broker:
         asyncio.run(create_streams(broker.url, ack_wait=30.0))
         yield broker
@@ -62,7 +65,8 @@ def _submitting(url: str, effort: Effort) -> Iterator[Figure]:
     yield figure("submit_many, fsync, alone", rates["many"], "jobs/s", target=">= 20000")
 
 
-def _doing(url: str, effort: Effort) -> Iterator[Figure]:
+def _doing(url: str, effort: Effort, removed: list[float]) -> Iterator[Figure]:
+    yield figure("jobs acknowledged, fsync, nothing else", removed, "jobs/s")
     whole = [_client(url, "whole", effort.seconds) for _ in range(effort.repeats)]
     yield figure(
         "jobs end to end, fsync, one Rust worker", [each["rate"] for each in whole], "jobs/s", target=">= 5000"

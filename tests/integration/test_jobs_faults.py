@@ -20,7 +20,18 @@ from npufleet import (
     UnavailableError,
     UnknownOutcomeError,
 )
-from tests.support.jobs_stand import ACK_WAIT, connected, dead_letter, jobs_broker, messages, no_jobs, taking, update
+from npufleet.wire import frame
+from tests.support.jobs_stand import (
+    ACK_WAIT,
+    connected,
+    dead_letter,
+    jobs_broker,
+    messages,
+    no_jobs,
+    state,
+    taking,
+    update,
+)
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, client
 
@@ -177,6 +188,26 @@ async def test_a_key_has_one_effect_after_a_restart_of_the_broker(broker: Broker
             await no_jobs(plain)
             assert await again.status() == before
             assert await messages(plain, "RESULTS") == 1
+
+
+@pytest.mark.parametrize("batches", [True, False])
+async def test_results_that_are_written_together_are_each_the_first(
+    broker: Broker, jobs_engine: str, *, batches: bool
+) -> None:
+    # Every job is there three times, as after lost acknowledgements, so one that is done meets itself.
+    ids, payload = [f"job-{number}" for number in range(300)], frame.encode({"x": X})
+    async with connected(broker) as fleet, client(broker.url) as plain:
+        if not batches:  # a stream that was made before the worker could write results together
+            await update(plain, "RESULTS", allow_atomic=False)
+        for job_id in ids * 3:
+            await plain.publish("npu.v1.job.normal.echo", payload, headers={"Npu-Job-Id": job_id})
+        with taking(broker.url, engine=jobs_engine):
+            for result in await fleet.gather([fleet.job(job_id) for job_id in ids]):
+                assert result["x"].tolist() == X.tolist()
+            await no_jobs(plain)
+        results = await state(plain, "RESULTS")
+        # The last sequence counts what was ever stored: nothing was replaced.
+        assert results["messages"] == results["last_seq"] == len(ids)
 
 
 async def test_the_outcome_of_a_submit_can_be_unknown(broker: Broker) -> None:

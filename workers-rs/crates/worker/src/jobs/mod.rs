@@ -9,11 +9,13 @@
 //! - `delivery`: one delivered job, its place and its acknowledgements; `order`: what its message says;
 //! - `attempt`: from there to its end; `seat`: how it waits in the queue;
 //! - `look`: whether it is over already; `post`: what is sent leaves together;
-//! - `outcome`: results, dead letters and events; `stream`: the requests to the broker; `payloads`: large frames;
+//! - `outcome`: results, dead letters and events; `commits`: results that are ready together are written together;
+//! - `stream`: the requests to the broker; `payloads`: large frames;
 //! - `cancel`: jobs that are no longer wanted; `failpoint`: where fault tests let a worker die.
 
 mod attempt;
 mod cancel;
+mod commits;
 mod delivery;
 mod failpoint;
 mod look;
@@ -40,6 +42,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::events::{Event, log};
 use crate::intake::Target;
+use commits::Commits;
 use delivery::Delivery;
 pub(crate) use failpoint::FailPoint;
 use look::Looks;
@@ -50,7 +53,7 @@ pub(crate) use seat::Seat;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What an executor may have waiting for it, in time and in jobs, so that it need not wait for the broker.
 const AHEAD: Duration = Duration::from_millis(20);
-const AHEAD_JOBS: u64 = 32;
+const AHEAD_JOBS: u64 = 64;
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(500);
 /// Jobs that are done and whose results are on their way to the disk, and all others, at most.
@@ -67,6 +70,7 @@ pub(crate) struct Jobs {
     active: Mutex<HashMap<u64, Arc<Delivery>>>,
     puller: Puller,
     looks: Looks,
+    commits: Commits,
     /// Rung when something waits to be sent.
     posted: Notify,
     /// Rung when the last job has ended.
@@ -84,6 +88,7 @@ impl Jobs {
             active: Mutex::default(),
             puller: Puller::default(),
             looks: Looks::default(),
+            commits: Commits::default(),
             posted: Notify::new(),
             idle: Notify::new(),
             fail_point,
@@ -143,6 +148,7 @@ impl Core {
             tokio::spawn(keep_alive(Arc::clone(self), patience / 3)),
             tokio::spawn(tell_progress(Arc::clone(self))),
             tokio::spawn(Arc::clone(self).look()),
+            tokio::spawn(Arc::clone(self).commit()),
         ];
         self.pull_jobs().await;
         self.no_jobs().await;

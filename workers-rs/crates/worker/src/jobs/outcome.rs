@@ -5,6 +5,7 @@ use npufleet_link::{HeaderBlock, Headers, Message};
 use npufleet_wire::{header, job, subject};
 use serde_json::{Value, json};
 
+use super::commits;
 use super::order::Order;
 use super::payloads::{self, Reference};
 use super::stream::{self, EVENTS, EXPECTED_LAST, RESULTS, SCHEDULES, Silence, Stored};
@@ -40,7 +41,7 @@ pub(super) async fn commit(core: &Core, order: &Order, attempt: u32, mut headers
     headers.push(header::WORKER, &core.id);
     headers.push(EXPECTED_LAST, "0");
     let subject = subject::result(&core.prefix, &order.id);
-    let stored = stream::write(core, &subject, &headers, frame).await;
+    let stored = stream::insist(|| commits::publish(core, &subject, &headers, frame)).await;
     if let Some(notify) = &order.notify {
         let id = Bytes::copy_from_slice(order.id.as_bytes());
         core.post(|pieces| pieces.publish(notify, None, b"", &id));

@@ -39,15 +39,31 @@ pub(super) enum Stored {
 
 /// Asks something and returns the answer.
 pub(super) async fn request(core: &Core, subject: &str, headers: &[u8], payload: &Bytes) -> Result<Message, Silence> {
-    let (size, limit) = (headers.len() + payload.len(), core.link.max_payload());
-    if size > limit {
-        // The broker would end the connection, and all calls with it.
-        return Err(Silence(format!(
-            "{subject}: the message has {size} bytes; the broker allows {limit}"
-        )));
+    request_together(core, &[(subject, headers, payload)]).await
+}
+
+/// Sends messages that leave together and returns the answer to the last one.
+pub(super) async fn request_together(core: &Core, messages: &[(&str, &[u8], &Bytes)]) -> Result<Message, Silence> {
+    let Some((last, others)) = messages.split_last() else {
+        return Err(Silence("nothing was asked".to_owned()));
+    };
+    let (subject, limit) = (last.0, core.link.max_payload());
+    for (subject, headers, payload) in messages {
+        let size = headers.len() + payload.len();
+        if size > limit {
+            // The broker would end the connection, and all calls with it.
+            return Err(Silence(format!(
+                "{subject}: the message has {size} bytes; the broker allows {limit}"
+            )));
+        }
     }
     let (number, inbox, answer) = core.questions.ask();
-    let sent = core.post(|pieces| pieces.publish(subject, Some(&inbox), headers, payload));
+    let sent = core.post(|pieces| {
+        for (subject, headers, payload) in others {
+            pieces.publish(subject, None, headers, payload);
+        }
+        pieces.publish(subject, Some(&inbox), last.1, last.2);
+    });
     if !sent {
         core.questions.forget(number);
         return Err(Silence(format!("{subject}: too much waits for the broker")));
