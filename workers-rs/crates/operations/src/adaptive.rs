@@ -191,6 +191,7 @@ impl<'a> Request<'a> {
         for start in (0..length).step_by(part) {
             let count = part.min(length - start);
             pace.step(count * order * if recursive { order } else { 1 })?;
+            pace.report((line as f64 + start as f64 / length as f64) / self.lines.count() as f64);
             let learn = Learn {
                 method: self.method,
                 samples: &samples[start..start + count + order - 1],

@@ -42,6 +42,7 @@ fn wait(delay: Duration, context: &Context<'_>) -> Result<()> {
     let start = Instant::now();
     while let Some(rest) = delay.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero()) {
         context.check()?;
+        context.report(1.0 - rest.as_secs_f64() / delay.as_secs_f64());
         thread::sleep(rest.min(POLL));
     }
     Ok(())

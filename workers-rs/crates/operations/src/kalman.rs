@@ -18,6 +18,9 @@ use crate::{Context, Operation};
 use model::{MATRICES, Model, Shape, check_shape};
 use recursion::Steps;
 
+/// The share of the work that is done when what does not depend on measurements is.
+const PREPARED: f64 = 0.4;
+
 /// The operation `kalman`.
 pub struct Kalman;
 
@@ -146,6 +149,7 @@ impl<'a> Request<'a> {
             }
             let mut pace = Pace::new(context);
             steps.prepare(model, self.lines.length, self.smooth, &mut pace)?;
+            pace.report(PREPARED);
             let count = self.lines.length * model.states * model.states;
             S::write(
                 &mut reply[places[1].clone()],
@@ -153,9 +157,11 @@ impl<'a> Request<'a> {
                 1,
                 steps.covariances[..count].iter().copied(),
             );
-            for line in 0..self.lines.count() {
+            let count = self.lines.count();
+            for line in 0..count {
                 let likelihood = self.line::<S>(line, model, steps, &mut reply[places[0].clone()], &mut pace)?;
                 S::put(&mut reply[places[2].clone()], line, likelihood);
+                pace.report(PREPARED + (1.0 - PREPARED) * (line + 1) as f64 / count as f64);
             }
             steps.give_back();
             Ok(())

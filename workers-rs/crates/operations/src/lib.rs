@@ -79,21 +79,36 @@ pub trait Worker {
     fn step(&self, step: &pipeline::Step<'_>, start: Instant, error: Option<&Error>);
 }
 
-/// What an operation may ask while it works.
+/// What an operation may ask and tell while it works.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// True once the answer is no longer wanted (cancelled, or past the deadline): long work asks now and then.
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Hears how much of the work is done, 0 to 1: long work says it now and then.
+    pub progress: &'a (dyn Fn(f64) + Sync),
 }
 
 impl Context<'static> {
     /// A context that never stops the work.
     pub const fn never() -> Self {
-        Self { stop: &|| false }
+        Self::stopping(&|| false)
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// A context in which nobody hears how much is done.
+    pub const fn stopping(stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self {
+            stop,
+            progress: &|_| {},
+        }
+    }
+
+    /// Says that the share `done` (0 to 1) of the work is done.
+    pub fn report(&self, done: f64) {
+        (self.progress)(done);
+    }
+
     /// Ends the work when it is no longer wanted.
     ///
     /// # Errors

@@ -20,8 +20,6 @@ pub struct Step<'a> {
     pub operation: &'a str,
     /// By which model.
     pub model: Option<&'a str>,
-    /// How much of the request is done when the step is, 0 to 1.
-    pub done: f64,
     row: &'static OperationRow,
     params: &'a Map<String, Value>,
     inputs: Option<&'a Map<String, Value>>,
@@ -54,16 +52,22 @@ impl Operation for Pipeline {
         let mut given = request.clone();
         let mut before = None;
         for (index, step) in listed.into_iter().flatten().enumerate() {
-            let step = Step::new(step, (index + 1) as f64 / count)?;
+            let step = Step::new(step)?;
             let start = Instant::now();
+            let progress = |done| context.report((index as f64 + done) / count);
+            let part = Context {
+                progress: &progress,
+                ..*context
+            };
             let outcome = context.check().and_then(|()| {
                 let frame = step.frame(&given, request, before)?;
-                step.execute(worker, &frame, context)
+                step.execute(worker, &frame, &part)
             });
             worker.step(&step, start, outcome.as_ref().err());
             let reply = outcome.and_then(Frame::decode);
             given = reply.map_err(|error| steps::named(index, step.operation, &error))?;
             before = Some(step.row);
+            part.report(1.0);
         }
         Ok(given.bytes)
     }
@@ -71,7 +75,7 @@ impl Operation for Pipeline {
 
 impl<'a> Step<'a> {
     /// Reads a step that the contract has passed.
-    fn new(step: &'a Value, done: f64) -> Result<Self> {
+    fn new(step: &'a Value) -> Result<Self> {
         let text = |key| step.get(key).and_then(Value::as_str);
         let object = |key| step.get(key).and_then(Value::as_object);
         let operation = text("operation").unwrap_or_default();
@@ -82,7 +86,6 @@ impl<'a> Step<'a> {
         Ok(Self {
             operation,
             model: text("model"),
-            done,
             row,
             params,
             inputs: object("inputs"),

@@ -311,7 +311,7 @@ fn long_work_stops_when_told() {
         let frame = Frame::decode(request(Dtype::F64, &shape, &data, &json!({"axis": axis}))).unwrap();
         let error = find("fft")
             .unwrap()
-            .execute(&frame, &frame.layout.params, &Context { stop: &stop })
+            .execute(&frame, &frame.layout.params, &Context::stopping(&stop))
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Cancelled);
         assert_eq!(asked.load(Ordering::Relaxed), 2);

@@ -105,7 +105,7 @@ fn the_context_is_asked_before_each_step() {
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) == 2;
     let echo = json!({"operation": "echo"});
-    let error = run(&worker, &json!([echo, echo, echo, echo]), &Context { stop: &stop }).unwrap_err();
+    let error = run(&worker, &json!([echo, echo, echo, echo]), &Context::stopping(&stop)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert!(error.message.starts_with("step 3 (echo)"), "{error}");
     assert_eq!(worker.steps.lock().unwrap().len(), 3);

@@ -118,7 +118,7 @@ fn long_work_stops_when_told() {
         let stop = || asked.fetch_add(1, Ordering::Relaxed) == 1;
         let answer = find(operation)
             .unwrap()
-            .execute(&frame, &params, &Context { stop: &stop });
+            .execute(&frame, &params, &Context::stopping(&stop));
         assert_eq!(answer.unwrap_err().kind, ErrorKind::Cancelled, "{operation} {params:?}");
         assert_eq!(asked.load(Ordering::Relaxed), 2, "{operation}");
     }

@@ -64,7 +64,7 @@ fn a_delayed_echo_waits_and_stops_when_told() {
     let frame = Frame::decode(request(&[], json!({"delay": 60.0}))).unwrap();
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
-    let context = npufleet_operations::Context { stop: &stop };
+    let context = npufleet_operations::Context::stopping(&stop);
     let error = find("echo")
         .unwrap()
         .execute(&frame, &frame.layout.params, &context)

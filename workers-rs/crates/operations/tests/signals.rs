@@ -109,7 +109,7 @@ fn long_work_stops_when_told() {
         let frame = Frame::decode(request(Dtype::F64, &shape, &data, pair, params)).unwrap();
         let asked = AtomicUsize::new(0);
         let stop = || asked.fetch_add(1, Ordering::Relaxed) == 1;
-        let answer = find(name).unwrap().execute(&frame, &checked, &Context { stop: &stop });
+        let answer = find(name).unwrap().execute(&frame, &checked, &Context::stopping(&stop));
         assert_eq!(answer.unwrap_err().kind, ErrorKind::Cancelled, "{name} {checked:?}");
         assert_eq!(asked.load(Ordering::Relaxed), 2, "{name} {checked:?}");
     }
@@ -117,7 +117,7 @@ fn long_work_stops_when_told() {
     let frame = Frame::decode(frame::encode(&[], &params).unwrap()).unwrap();
     let answer = find("window")
         .unwrap()
-        .execute(&frame, &params, &Context { stop: &|| true });
+        .execute(&frame, &params, &Context::stopping(&|| true));
     assert_eq!(answer.unwrap_err().kind, ErrorKind::Cancelled);
 }
 

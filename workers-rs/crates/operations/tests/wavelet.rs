@@ -128,7 +128,7 @@ fn long_work_stops_when_told() {
         asked.store(0, Ordering::Relaxed);
         let params = json!({"axis": axis, "method": "decompose", "wavelet": "db4", "mode": "zero"});
         let frame = Frame::decode(request(&noise(1 << 18), &shape, params)).unwrap();
-        let context = Context { stop: &stop };
+        let context = Context::stopping(&stop);
         let error = find("wavelet")
             .unwrap()
             .execute(&frame, &frame.layout.params, &context)

@@ -132,7 +132,16 @@ impl Executor<'_> {
             core: self.core,
             request,
         };
-        let work = || operation.execute_in(&here, &frame, &request.prepared.params, &Context { stop: &stop });
+        let progress = |done| {
+            if let Some(job) = &request.job {
+                job.progressed(done);
+            }
+        };
+        let context = Context {
+            stop: &stop,
+            progress: &progress,
+        };
+        let work = || operation.execute_in(&here, &frame, &request.prepared.params, &context);
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
     }
 

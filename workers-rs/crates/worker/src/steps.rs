@@ -37,8 +37,5 @@ impl Worker for Here<'_> {
 
     fn step(&self, step: &Step<'_>, start: Instant, error: Option<&Error>) {
         self.core.telemetry.step(self.request, step, start, error);
-        if let (Some(job), None) = (&self.request.job, error) {
-            job.progressed(step.done);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! How often long work asks whether it is still wanted.
+//! How often long work asks whether it is still wanted, and how it says how far it is.
 
 use npufleet_wire::Result;
 
@@ -29,5 +29,10 @@ impl<'a> Pace<'a> {
         }
         self.points = 0;
         self.context.check()
+    }
+
+    /// Says that the share `done` (0 to 1) of the work is done.
+    pub(crate) fn report(&self, done: f64) {
+        self.context.report(done);
     }
 }
