@@ -9,12 +9,13 @@ from npufleet._typed import Operations
 from npufleet.blocking_jobs import BlockingFlow, BlockingJob, BlockingJobs, iterate
 from npufleet.call import TIMEOUT_S
 from npufleet.fleet import AsyncFleet
-from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
 from npufleet.model_info import DEFAULT_MAX_BATCH, ModelInfo
 from npufleet.parts import pieces
 from npufleet.runner import Runner
 from npufleet.wire import contract
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
+from npufleet.wire.prepare import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -71,9 +72,10 @@ class Fleet(Operations):
         model: str | None = None,
         timeout: float = TIMEOUT_S,
         lane: str = contract.DEFAULT_LANE,
+        **more: object,
     ) -> Result:
         """Run an operation on the fleet and return its result; see `AsyncFleet.call`."""
-        return self.run(self._fleet.call(operation, tensors, params, model=model, timeout=timeout, lane=lane))
+        return self.run(self._fleet.call(operation, tensors, params, model=model, timeout=timeout, lane=lane, **more))
 
     def infer(
         self,

@@ -17,7 +17,7 @@ from npufleet.result import Result
 from npufleet.statistics import Counters, Statistics
 from npufleet.telemetry.spans import CallSpan, start_call
 from npufleet.wire import contract, header
-from npufleet.wire.prepare import prepare
+from npufleet.wire.prepare import parameters, prepare
 from npufleet.wire.subject import Subject
 
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ class Caller:
         model: str | None = None,
         timeout: float = TIMEOUT_S,  # noqa: ASYNC109 - it travels with the request as its deadline
         lane: str = contract.DEFAULT_LANE,
+        **more: object,
     ) -> Result:
         """Run an operation on the fleet and return its result.
 
         `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
-        with DLPack, the buffer protocol or `__array__`. `model` is for `infer`. `timeout` is in seconds, `lane` one
-        of realtime, critical, high, normal, low. What the contract does not allow is refused before it is sent.
+        with DLPack, the buffer protocol or `__array__`. Parameters may be given as keywords too. `model` is for
+        `infer`. `timeout` is in seconds, `lane` one of realtime, critical, high, normal, low. What the contract does
+        not allow is refused before it is sent.
         """
+        if more:
+            params = parameters(params, more)
         target, route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
         span = start_call(operation, target.call, lane)
         flight = None if params or span is not None else route.begin(tensors, timeout)

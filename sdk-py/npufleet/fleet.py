@@ -9,13 +9,14 @@ from npufleet._typed import AsyncOperations
 from npufleet.call import TIMEOUT_S
 from npufleet.control import Control
 from npufleet.errors import FleetError, UnavailableError
-from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish, parameters
+from npufleet.jobs.wish import RESULT_S, SUBMIT_S, Wish
 from npufleet.many import RowCaller
 from npufleet.opening import Opening
 from npufleet.transport import ConnectOptions, open_transport
 from npufleet.wire import contract
 from npufleet.wire.array import as_array, check_array
 from npufleet.wire.job import ATTEMPT_TIMEOUT_S, RETRIES
+from npufleet.wire.prepare import parameters
 
 if TYPE_CHECKING:
     import os

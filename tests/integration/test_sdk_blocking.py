@@ -44,7 +44,7 @@ def blocking(broker: Broker, python_worker: WorkerProcess, transport: str) -> It
 
 def test_it_does_what_the_asynchronous_one_does(blocking: Fleet) -> None:
     np.testing.assert_allclose(blocking.fft(X), np.fft.rfft(X), atol=1e-12)
-    assert blocking.call("echo", {"x": X}).engine == "python"
+    assert blocking.call("echo", {"x": X}, delay=0.0).engine == "python"
     spectra = blocking.map("fft", np.stack([X] * 10), rows_per_request=3)
     assert isinstance(spectra, np.ndarray)
     assert spectra.shape == (10, 5)

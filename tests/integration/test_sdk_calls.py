@@ -33,6 +33,15 @@ async def test_a_result_says_what_was_computed_and_by_whom(fleet: AsyncFleet, en
     assert f"engine={engine}" in repr(result)
 
 
+async def test_parameters_may_be_keywords(fleet: AsyncFleet) -> None:
+    result = await fleet.call("fft", np.arange(8.0), {"n": 4}, norm="ortho")
+    np.testing.assert_allclose(result.array, np.fft.rfft(np.arange(8.0), 4, norm="ortho"), atol=1e-12)
+    with pytest.raises(InvalidParameterError, match="'n' is given twice"):
+        await fleet.call("fft", np.arange(8.0), {"n": 4}, n=8)
+    with pytest.raises(InvalidParameterError, match="nrom"):
+        await fleet.call("fft", np.arange(8.0), nrom="ortho")
+
+
 async def test_a_typed_method_gives_the_array(fleet: AsyncFleet) -> None:
     spectrum = await fleet.fft(np.ones(16), n=8, norm="forward")
     np.testing.assert_allclose(spectrum, np.fft.rfft(np.ones(8), norm="forward"), atol=1e-12)

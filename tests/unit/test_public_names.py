@@ -79,7 +79,7 @@ METHODS = [  # beside one for each operation
 ]
 
 SIGNATURES = {
-    "call": "operation, tensors, params=None, *, model=None, timeout=30.0, lane='normal'",
+    "call": "operation, tensors, params=None, *, model=None, timeout=30.0, lane='normal', **more",
     "map": (
         "operation, rows, params=None, *, model=None, timeout=30.0, lane='normal', rows_per_request=None, "
         "concurrency=16"

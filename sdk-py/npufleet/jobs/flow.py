@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from npufleet.errors import InvalidParameterError, InvalidShapeError
 from npufleet.jobs import batch, submit
 from npufleet.jobs.job import Job
-from npufleet.jobs.wish import RESULT_S, parameters
+from npufleet.jobs.wish import RESULT_S
 from npufleet.telemetry.spans import start_call
 from npufleet.wire import contract, job
 from npufleet.wire.array import as_array
 from npufleet.wire.flow import Flow as Plan
 from npufleet.wire.flow import Member, job_id
+from npufleet.wire.prepare import parameters
 
 if TYPE_CHECKING:
     from npufleet.control import Control
@@ -151,21 +152,19 @@ def build(kind: str, stages: Sequence[Stage], wish: Wish, *, prefix: str, notify
         if step.inputs is not None:
             raise InvalidParameterError(f"step 1 ({member.operation}) has inputs; allowed: from the second stage on")
         with member.naming():
-            first.append(
-                submit.build(
-                    step.operation,
-                    {} if step.tensors is None else step.tensors,
-                    step.params,
-                    step.model,
-                    own,
-                    prefix=prefix,
-                    notify=job.advance_subject(flow_id, prefix),
-                    job_id=member.job_id(flow_id),
-                    traced=traced,
-                )
-            )
+            notified = job.advance_subject(flow_id, prefix)
+            draft = submit.Draft(step.operation, step.params, step.model, own, prefix=prefix, notify=notified)
+            tensors = {} if step.tensors is None else step.tensors
+            first.append(draft.message(tensors, job_id=member.job_id(flow_id), traced=traced))
+    # The plan is treated as its jobs are.
     request = replace(
-        first[0].request, job_id=flow_id, operation=kind, model=None, idempotency_key=key, notify=notify, payload=None
+        draft.request,
+        job_id=flow_id,
+        operation=kind,
+        model=None,
+        submitted=job.now_us(),
+        idempotency_key=key,
+        notify=notify,
     )
     message = submit.message_of(
         request, prepared.plan.encode(prepared.constants), prefix=prefix, route="flow", traced=traced

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from npufleet.errors import InvalidParameterError
 from npufleet.wire import contract, job
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SUBMIT_S: Final = 10.0
 RESULT_S: Final = 60.0
@@ -31,13 +27,3 @@ class Wish(NamedTuple):
     idempotency_key: str | None = None
     run_at: Moment = None
     every: str | timedelta | None = None
-
-
-def parameters(params: Mapping[str, object] | None, more: Mapping[str, object]) -> Mapping[str, object] | None:
-    """Return the parameters of a request, given as a mapping, as keywords, or both; one given twice is refused."""
-    if not more:
-        return params
-    for name in params or ():
-        if name in more:
-            raise InvalidParameterError(f"parameter '{name}' is given twice; allowed: in params or as a keyword")
-    return {**(params or {}), **more}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npufleet.errors import InvalidShapeError
+from npufleet.errors import InvalidParameterError, InvalidShapeError
 from npufleet.wire import dtype as dtypes
 from npufleet.wire.array import as_array
 from npufleet.wire.frame import Plan, params_text, remember
@@ -43,6 +43,16 @@ def prepare(operation: Operation, tensors: object, params: Mapping[str, object] 
     if plan is None:
         plan = remember(_PLANS, key, _plan(operation, tensors, arrays, params))
     return plan.join(arrays)
+
+
+def parameters(params: Mapping[str, object] | None, more: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return the parameters of a request, given as a mapping, as keywords, or both; one given twice is refused."""
+    if not more:
+        return params
+    for name in params or ():
+        if name in more:
+            raise InvalidParameterError(f"parameter '{name}' is given twice; allowed: in params or as a keyword")
+    return {**(params or {}), **more}
 
 
 def _plan(operation: Operation, tensors: object, values: tuple[Any, ...], params: Mapping[str, object] | None) -> Plan:
