@@ -31,6 +31,8 @@ class Control:
 
     async def client(self) -> Client:
         """Return the connection; raises `UnavailableError` with the address when there is no broker."""
+        if (client := self._client) is not None and not client.is_closed:
+            return client
         from npufleet.transport import connection
 
         async with self._opening:

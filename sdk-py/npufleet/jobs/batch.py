@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MESSAGES: Final = 1000
 BYTES: Final = 32 << 20
 """What one batch holds at most; the first is the server's limit."""
+
+PART: Final = 100
+"""Messages that are sent together."""
 
 ANSWER_S: Final = 10.0
 AT_ONCE: Final = 64
@@ -61,6 +65,9 @@ async def _publish(client: Client, batch: Sequence[Message], seconds: float) -> 
         for number, message in enumerate(others, 1):
             headers = {**message.headers, "Nats-Batch-Id": identity, "Nats-Batch-Sequence": str(number)}
             await client.publish(message.subject, message.frame, headers=headers)
+            if number % PART == 0:
+                # What is there leaves now, so that the broker need not wait for the rest.
+                await asyncio.sleep(0)
     except (nats.errors.Error, OSError) as error:
         # Nothing of a batch without its end is stored.
         raise UnavailableError(f"the jobs could not be sent: {error or type(error).__name__}") from error

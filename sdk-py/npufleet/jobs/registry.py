@@ -90,7 +90,8 @@ class Jobs:
     ) -> Job:
         """Submit one job; see `AsyncFleet.submit`."""
         # What is wrong with the arguments is said before a broker is looked for.
-        message = submit.build(operation, tensors, params, model, wish, prefix=self._prefix, notify="")
+        draft = submit.Draft(operation, params, model, wish, prefix=self._prefix, notify="")
+        message = draft.message(tensors, key=wish.idempotency_key)
         message.headers[header.NOTIFY] = await self._waiting.inbox()
         await submit.store(self._control, self._prefix, message, timeout)
         return self._job(message)
@@ -106,12 +107,12 @@ class Jobs:
     ) -> Handles:
         """Submit many jobs; see `AsyncFleet.submit_many`."""
         inbox = await self._waiting.inbox()
-        messages = []
-        for number, tensors in enumerate(many):
-            own = wish
-            if wish.idempotency_key is not None:
-                own = wish._replace(idempotency_key=f"{wish.idempotency_key}/{number}")
-            messages.append(submit.build(operation, tensors, params, model, own, prefix=self._prefix, notify=inbox))
+        key = wish.idempotency_key
+        draft = submit.Draft(operation, params, model, wish, prefix=self._prefix, notify=inbox)
+        messages = [
+            draft.message(tensors, key=None if key is None else f"{key}/{number}")
+            for number, tensors in enumerate(many)
+        ]
         await batch.store_many(self._control, self._prefix, messages, timeout)
         return [self._job(message) for message in messages]
 
@@ -130,15 +131,14 @@ class Jobs:
         return self._made(Job, message)
 
     def _made(self, kind: type[_Handle], message: Message) -> _Handle:
-        request = message.request
         return kind(
             self._control,
             self._waiting,
             self._prefix,
-            request.job_id,
-            operation=request.operation,
-            model=request.model,
-            lane=request.lane,
+            message.job_id,
+            operation=message.operation,
+            model=message.model,
+            lane=message.lane,
             own=True,
             scheduled=message.stream == streams.SCHEDULES,
             trace_id=message.trace_id,

@@ -45,7 +45,10 @@ LONGEST_PAUSE_S: Final = 1.0
 class Message(NamedTuple):
     """A job as it is sent; a frame that is too large for the message is `payload`, and goes ahead of it."""
 
-    request: JobRequest
+    job_id: str
+    operation: str
+    model: str | None
+    lane: str
     subject: str
     headers: dict[str, str]
     frame: bytes
@@ -54,48 +57,68 @@ class Message(NamedTuple):
     stream: str = streams.JOBS
 
 
-def build(
-    operation: str,
-    tensors: object,
-    params: Mapping[str, object] | None,
-    model: str | None,
-    wish: Wish,
-    *,
-    prefix: str,
-    notify: str,
-    job_id: str | None = None,
-    traced: Mapping[str, str] | None = None,
-) -> Message:
-    """Check everything that a job is made of and return its message; raises what a call raises before it is sent.
+class Draft:
+    """What jobs on different tensors have in common, checked once; `request` is that, without an id.
 
-    `job_id` and the trace's headers `traced` are given where the job is a part of something larger.
+    Raises what a call raises before it is sent.
     """
-    row = contract.operation(operation)
-    Subject(operation, model, "call", wish.lane).format(prefix)
-    if not 0.001 <= wish.attempt_timeout <= 7 * 86400:
-        raise InvalidParameterError(f"attempt_timeout is {wish.attempt_timeout}; allowed: 0.001 to 604800 s")
-    frame = prepare(row, tensors, params)
-    when = schedule.schedule(wish.run_at, wish.every)
-    deadline = schedule.moment("deadline", wish.deadline)
-    if deadline is not None and wish.every is not None:
-        raise InvalidParameterError("deadline and every are both given; allowed: one of them")
-    if wish.every is not None and len(frame) > job.INLINE_BYTES:
-        # Its payload would have to outlive every run.
-        raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
-    key = wish.idempotency_key
-    request = JobRequest(
-        job_id=job_id or (job.new_id() if key is None else job.id_of_key(operation, model, key)),
-        operation=operation,
-        model=model,
-        lane=wish.lane,
-        submitted=job.now_us(),
-        deadline=None if deadline is None else int(deadline * 1e6),
-        retries=job.check_retries(wish.retries),
-        attempt_timeout=wish.attempt_timeout,
-        idempotency_key=key,
-        notify=notify,
-    )
-    return message_of(request, frame, prefix=prefix, when=when, traced=traced)
+
+    def __init__(
+        self,
+        operation: str,
+        params: Mapping[str, object] | None,
+        model: str | None,
+        wish: Wish,
+        *,
+        prefix: str,
+        notify: str,
+    ) -> None:
+        self._row = contract.operation(operation)
+        Subject(operation, model, "call", wish.lane).format(prefix)
+        if not 0.001 <= wish.attempt_timeout <= 7 * 86400:
+            raise InvalidParameterError(f"attempt_timeout is {wish.attempt_timeout}; allowed: 0.001 to 604800 s")
+        deadline = schedule.moment("deadline", wish.deadline)
+        if deadline is not None and wish.every is not None:
+            raise InvalidParameterError("deadline and every are both given; allowed: one of them")
+        request = JobRequest(
+            job_id="",
+            operation=operation,
+            model=model,
+            lane=wish.lane,
+            deadline=None if deadline is None else int(deadline * 1e6),
+            retries=job.check_retries(wish.retries),
+            attempt_timeout=wish.attempt_timeout,
+            notify=notify,
+        )
+        self._params = params
+        self.request = request
+        self._repeated = wish.every is not None
+        self._headers = request.headers()
+        self._address = _Address(request, prefix, schedule.schedule(wish.run_at, wish.every))
+
+    def message(
+        self,
+        tensors: object,
+        *,
+        key: str | None = None,
+        job_id: str | None = None,
+        traced: Mapping[str, str] | None = None,
+    ) -> Message:
+        """Return the message of the job on these tensors.
+
+        `key` is its idempotency key. `job_id` and the trace's headers `traced` are given where it is a part of
+        something larger.
+        """
+        frame = prepare(self._row, tensors, self._params)
+        if self._repeated and len(frame) > job.INLINE_BYTES:
+            # Its payload would have to outlive every run.
+            raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
+        if job_id is None:
+            job_id = job.new_id() if key is None else job.id_of_key(self.request.operation, self.request.model, key)
+        headers = {**self._headers, header.JOB_ID: job_id, header.SUBMITTED: str(job.now_us())}
+        if key is not None:
+            headers[header.IDEMPOTENCY_KEY] = key
+        return self._address.message(job_id, headers, frame, traced)
 
 
 def message_of(
@@ -103,35 +126,57 @@ def message_of(
     frame: bytes,
     *,
     prefix: str,
-    when: str | None = None,
     route: str = "job",
     traced: Mapping[str, str] | None = None,
 ) -> Message:
-    """Return the message of a job that has been checked; `when` is the broker's word for a schedule.
+    """Return the message of one job that has been checked; the route `flow` is that of a plan.
 
-    The route `flow` is that of a plan. With `traced` the job belongs to a span that is open already.
+    With `traced` the job belongs to a span that is open already.
     """
-    subject, stream = request.subject(prefix, route), streams.FLOWS if route == "flow" else streams.JOBS
-    timed: dict[str, str] = {}
-    if when is not None:
-        timed = {
-            schedule.HEADER: when,
-            schedule.TARGET: request.subject(prefix, "due"),
-            schedule.TTL[0]: schedule.TTL[1],
-        }
-        subject, stream = job.schedule_subject(request.job_id, prefix), streams.SCHEDULES
-    span = start_call(request.operation, subject, request.lane, "submit") if traced is None else None
-    headers = request.headers() | timed | {jetstream.EXPECTED_STREAM: stream} | dict(traced or {})
-    if when is None:
-        headers[header.MESSAGE_ID] = request.job_id
-    if span is not None:
-        headers |= span.headers
-        span.end()
-    trace_id = None if span is None else span.trace_id
-    if len(frame) <= job.INLINE_BYTES:
-        return Message(request, subject, headers, frame, trace_id, None, stream)
-    headers[header.PAYLOAD] = str(payloads.reference(f"{request.job_id}.{payloads.INPUT}", frame))
-    return Message(request, subject, headers, b"", trace_id, frame, stream)
+    return _Address(request, prefix, route=route).message(request.job_id, request.headers(), frame, traced)
+
+
+class _Address:
+    """Where jobs go that differ in their ids and frames only; `when` is the broker's word for a schedule."""
+
+    def __init__(self, request: JobRequest, prefix: str, when: str | None = None, route: str = "job") -> None:
+        self._request = request
+        self._prefix = prefix
+        self._subject: str | None = request.subject(prefix, route)
+        self._stream = streams.FLOWS if route == "flow" else streams.JOBS
+        self._headers: dict[str, str] = {}
+        if when is not None:
+            self._subject, self._stream = None, streams.SCHEDULES
+            self._headers = {
+                schedule.HEADER: when,
+                schedule.TARGET: request.subject(prefix, "due"),
+                schedule.TTL[0]: schedule.TTL[1],
+            }
+        self._headers[jetstream.EXPECTED_STREAM] = self._stream
+
+    def message(
+        self, job_id: str, headers: dict[str, str], frame: bytes, traced: Mapping[str, str] | None = None
+    ) -> Message:
+        """Return the message of one job; what this adds to its headers is added in place."""
+        operation, model, lane = self._request.operation, self._request.model, self._request.lane
+        headers |= self._headers
+        if self._subject is None:
+            subject = job.schedule_subject(job_id, self._prefix)
+        else:
+            subject = self._subject
+            headers[header.MESSAGE_ID] = job_id
+        trace_id = None
+        if traced is not None:
+            headers |= traced
+        elif (span := start_call(operation, subject, lane, "submit")) is not None:
+            headers |= span.headers
+            span.end()
+            trace_id = span.trace_id
+        payload = None
+        if len(frame) > job.INLINE_BYTES:
+            headers[header.PAYLOAD] = str(payloads.reference(f"{job_id}.{payloads.INPUT}", frame))
+            frame, payload = b"", frame
+        return Message(job_id, operation, model, lane, subject, headers, frame, trace_id, payload, self._stream)
 
 
 async def store(control: Control, prefix: str, message: Message, seconds: float) -> None:
@@ -147,7 +192,7 @@ async def store(control: Control, prefix: str, message: Message, seconds: float)
             client, message.stream, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
         )
 
-    await insist(control, once, message.request.job_id, seconds)
+    await insist(control, once, message.job_id, seconds)
 
 
 async def upload(control: Control, prefix: str, message: Message, seconds: float) -> None:
@@ -155,13 +200,13 @@ async def upload(control: Control, prefix: str, message: Message, seconds: float
     data = message.payload
     if data is None:
         return
-    path = f"{message.request.job_id}.{payloads.INPUT}"
+    path = f"{message.job_id}.{payloads.INPUT}"
 
     async def once(client: Client) -> Any:
         return await payloads.put(client, prefix, path, data)
 
     try:
-        await insist(control, once, message.request.job_id, seconds)
+        await insist(control, once, message.job_id, seconds)
     except UnknownOutcomeError as error:
         # Without its message, a payload is no job.
         raise UnavailableError(f"the payload could not be stored: {error}") from error

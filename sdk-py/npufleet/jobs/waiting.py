@@ -40,6 +40,8 @@ class Waiting:
     async def inbox(self) -> str:
         """Return the subject on which workers say that a job of ours is over; the same for all of them."""
         client = await self._control.client()
+        if self._inbox is not None and self._heard_by is client:
+            return self._inbox
         async with self._subscribing:
             if self._inbox is None or self._heard_by is not client:
                 subject = self._inbox or client.new_inbox()
