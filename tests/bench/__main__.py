@@ -9,13 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import calls, channel, inference, jobs, operations, payload, startup, transform
+from tests.bench import backlog, calls, channel, inference, jobs, operations, payload, startup, transform
 from tests.bench.figure import Figure, number
 from tests.bench.stand import OUT, Effort, build_floor_programs
 
 GROUPS = {
     "calls": calls,
     "jobs": jobs,
+    "backlog": backlog,
     "inference": inference,
     "transform": transform,
     "operations": operations,

@@ -1,0 +1,80 @@
+"""A long backlog of jobs: whether the last are done as fast as the first, and what the worker holds meanwhile.
+
+NPUFLEET_BACKLOG says how many jobs; a million take some minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from npufleet import AsyncFleet
+from tests.bench.figure import figure
+from tests.bench.jobs import durable_broker
+from tests.bench.jobs_client import TENSORS
+from tests.support.worker_stand import WorkerProcess, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.bench.figure import Figure
+    from tests.bench.stand import Effort
+
+JOBS = int(os.environ.get("NPUFLEET_BACKLOG", "30000"))
+AT_ONCE = 10_000
+EVERY_S = 0.2
+SHARE = 0.2
+
+
+class Sample(NamedTuple):
+    """At a time, in seconds: jobs that are still in the stream, and the worker's memory in bytes."""
+
+    at: float
+    left: int
+    memory: int
+
+
+def measure(_: Effort) -> Iterator[Figure]:
+    """Compare the end of a backlog with its start."""
+    with durable_broker() as broker:
+        asyncio.run(_submit(broker.url))
+        with WorkerProcess(broker.url, engine="rust") as worker:
+            worker.wait("jobs", state="taking")
+            samples = asyncio.run(_watch(broker.url, worker.process.pid))
+    done = [sample for sample in samples if sample.left < JOBS]
+    first = [sample for sample in done if sample.left >= JOBS * (1 - SHARE)]
+    last = [sample for sample in done if sample.left <= JOBS * SHARE]
+    yield figure(
+        f"backlog of {JOBS} jobs, the end beside the start", [_rate(last)], "jobs/s", floor=[_rate(first)],
+        target=">= 0.9",
+    )  # fmt: skip
+    memory, at_first = (max(sample.memory for sample in part) / 2**20 for part in (last, first))
+    yield figure("worker's memory at the end beside the start", [memory], "MiB", floor=[at_first], target="<= 1.1")
+
+
+async def _submit(url: str) -> None:
+    async with AsyncFleet.connect(url) as fleet:
+        for start in range(0, JOBS, AT_ONCE):
+            await fleet.submit_many("echo", [TENSORS] * min(AT_ONCE, JOBS - start))
+
+
+async def _watch(url: str, pid: int) -> list[Sample]:
+    samples: list[Sample] = []
+    async with client(url) as plain:
+        while not samples or samples[-1].left:
+            await asyncio.sleep(EVERY_S)
+            state = json.loads((await plain.request("$JS.API.STREAM.INFO.JOBS")).data)["state"]
+            samples.append(Sample(time.monotonic(), state["messages"], _memory(pid)))
+    return samples
+
+
+def _memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _rate(part: list[Sample]) -> float:
+    return (part[0].left - part[-1].left) / (part[-1].at - part[0].at)
