@@ -21,8 +21,13 @@ WARM_UP_S = 0.3
 def work(fleet: AsyncFleet, arguments: argparse.Namespace) -> Callable[[], Awaitable[Any]]:
     """The call to repeat; inputs are made once."""
     if arguments.operation == "echo":
-        tensors = {"x": np.arange(arguments.bytes // 8, dtype=np.float64)}
+        made = (fleet.empty if arguments.made else np.empty)(arguments.bytes // 8, np.float64)
+        made[:] = np.arange(arguments.bytes // 8)
+        tensors = {"x": made}
         return lambda: fleet.call("echo", tensors)
+    if arguments.operation == "map":
+        rows = np.random.default_rng(1).standard_normal((arguments.rows, arguments.points))
+        return lambda: fleet.map("fft", rows)
     if arguments.operation == "fft":
         samples = np.random.default_rng(1).standard_normal(arguments.points)
         return lambda: fleet.fft(samples)
@@ -60,8 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--transport", choices=["native", "pure"], required=True)
-    parser.add_argument("--operation", choices=["echo", "fft", "infer"], default="echo")
+    parser.add_argument("--operation", choices=["echo", "fft", "infer", "map"], default="echo")
     parser.add_argument("--bytes", type=int, default=128)
+    parser.add_argument("--made", type=int, default=0, help="1: the fleet makes the array that is sent")
+    parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--model")
     parser.add_argument("--inputs", help="an .npz file with the model's inputs")

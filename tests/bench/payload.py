@@ -6,12 +6,13 @@ The channel between hosts is measured in channel.py.
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from npufleet import Fleet, _engine
 from tests.bench.figure import Figure, figure, interleave
-from tests.bench.stand import Effort, client, raw_echo
+from tests.bench.stand import RELEASE, Effort, client, raw_echo, run_json
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALL = (KIB, 8 * KIB, 64 * KIB, 512 * KIB)
@@ -23,6 +24,10 @@ LARGE = (MIB, 16 * MIB, 256 * MIB - 64 * KIB)
 IN_FLIGHT = 16
 INLINE = {"NPUFLEET_ARENA_DIR": "off"}
 TARGETS = {8 * KIB: ">= 2", 64 * KIB: ">= 6"}
+MADE_TARGETS = {8 * KIB: ">= 3", 64 * KIB: ">= 15"}
+"""For arrays that the fleet makes where they are sent from."""
+
+ROWS, POINTS = 100_000, 1024
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
@@ -30,6 +35,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
     native = _engine.native_or_none()
     if native is not None and hasattr(native.Client, "make"):
         yield from _sweep("native", "rust", effort)
+        yield from _made(effort)
+        yield from _mapped(effort)
     yield from _sweep("pure", "python", effort)
 
 
@@ -78,10 +85,66 @@ def _bandwidths(url: str, transport: str, size: int, effort: Effort) -> Iterator
     yield figure(title, samples["placed"], "GB/s", floor=samples["memcpy"], target=target)
 
 
+def _made(effort: Effort) -> Iterator[Figure]:
+    """Arrays that the fleet made: calls per second against inline, and what a large one adds to a call's latency.
+
+    The worker's copy of the result is in it: an echo's is as large as what was sent.
+    """
+    with Fleet.local(workers=("rust",)) as fleet:
+        url = fleet.url
+
+        def echo(size: int, in_flight: int, environment: dict[str, str] | None = None, made: int = 1) -> Any:
+            return _echo(url, "native", size, effort, in_flight, environment or {}, made=made)
+
+        for size, target in MADE_TARGETS.items():
+            samples = interleave(
+                {
+                    "inline": lambda n=size: echo(n, IN_FLIGHT, INLINE, made=0)["rate"],
+                    "made": lambda n=size: echo(n, IN_FLIGHT)["rate"],
+                },
+                effort.repeats,
+            )
+            title = f"native: echo of a made array, {_name(size)}, {IN_FLIGHT} in flight, of inline"
+            yield figure(title, samples["made"], "1/s", floor=samples["inline"], target=target)
+        for size in LARGE[:2]:
+            samples = interleave(
+                {
+                    "small": lambda: echo(128, 1, made=0)["p50_us"],
+                    "made": lambda n=size: echo(n, 1)["p50_us"],
+                },
+                effort.repeats,
+            )
+            added = [made - small for small, made in zip(samples["small"], samples["made"], strict=True)]
+            title = f"native: echo of a made array, {_name(size)}, p50 beyond that of 128 bytes"
+            yield figure(title, added, "us", target="<= 20")
+
+
+def _mapped(effort: Effort) -> Iterator[Figure]:
+    """Rows per second of `map` against the bare kernel on one thread."""
+    kernel = [RELEASE / "examples" / "kernel", "--points", str(POINTS), "--seconds", str(effort.seconds)]
+    options = {"transport": "native", "operation": "map", "rows": ROWS, "points": POINTS, "in_flight": 1}
+    with Fleet.local(workers=("rust",)) as fleet:
+        samples = interleave(
+            {
+                "kernel": lambda: 1e9 / float(run_json(*kernel)["median"]),
+                "map": lambda: ROWS * client(fleet.url, effort.seconds, **options)["rate"],
+            },
+            effort.repeats,
+        )
+    title = f"native: map of fft over {ROWS:,} rows of {POINTS} doubles, of the bare kernel"
+    yield figure(title, samples["map"], "rows/s", floor=samples["kernel"], target=">= 0.6")
+
+
 def _echo(
-    url: str, transport: str, size: int, effort: Effort, in_flight: int, environment: dict[str, str]
+    url: str,
+    transport: str,
+    size: int,
+    effort: Effort,
+    in_flight: int,
+    environment: dict[str, str],
+    **options: Any,
 ) -> dict[str, float]:
-    options = {"transport": transport, "operation": "echo", "bytes": size, "in_flight": in_flight}
+    options |= {"transport": transport, "operation": "echo", "bytes": size, "in_flight": in_flight}
     return client(url, effort.seconds, environment=environment, **options)
 
 
