@@ -80,7 +80,7 @@ class Client:
 class Route:
     """Where the requests for one operation, model and lane go."""
 
-    def begin(self, tensors: object, timeout: float) -> Flight | None:
+    def begin(self, tensors: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
         """Send tensors without parameters; None when that is for Python to look at, which raises or calls `learn`."""
 
     def learn(self, tensors: object, frame: bytes) -> None:

@@ -76,7 +76,7 @@ class Caller:
             params = parameters(params, more)
         target, route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
         span = start_call(operation, target.call, lane)
-        flight = None if params or span is not None else route.begin(tensors, timeout)
+        flight = None if params else route.begin(tensors, timeout, None if span is None else span.headers)
         if flight is None:
             if model is not None:
                 await self._check_inputs(model, tensors, params)
@@ -138,9 +138,8 @@ class Caller:
             result = Result(flight)
             result.tensors()  # raises where the reply is no frame
         else:
-            with span.result():
-                result = Result(flight, span.trace_id)
-                result.tensors()
+            result = Result(flight, span.trace_id)
+            span.decode(result)
         engine, reason = result.engine, result.fallback_reason
         self._counters.answered(engine, reason)
         if span is not None:

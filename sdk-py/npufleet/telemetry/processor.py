@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
 
 QUEUE_LIMIT: Final = 2048
 DELAY_MILLISECONDS: Final = 500
@@ -20,8 +21,21 @@ DELAY_MILLISECONDS: Final = 500
 _log = logging.getLogger(__name__)
 
 
+class Deferred(Protocol):
+    """One or more finished spans that are made when they are exported."""
+
+    @property
+    def context(self) -> SpanContext:
+        """The identity of the outermost span."""
+        ...
+
+    def spans(self) -> list[ReadableSpan]:
+        """Return the spans."""
+        ...
+
+
 class CountingExporter(SpanExporter):
-    """Passes batches on; `handed` and `failed` count spans given to the exporter and not accepted by it."""
+    """Passes batches on; `handed` counts what was given to it, `failed` the spans that the exporter did not accept."""
 
     def __init__(self, inner: SpanExporter) -> None:
         self._inner = inner
@@ -29,15 +43,16 @@ class CountingExporter(SpanExporter):
         self.handed = 0
         self.failed = 0
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, batch: Sequence[ReadableSpan | Deferred]) -> SpanExportResult:
         """Export one batch; an exporter that raises has failed, and says so in the log."""
         result = SpanExportResult.FAILURE
+        spans = [span for each in batch for span in _spans(each)]
         try:
             if not self._stopped:
                 result = self._inner.export(spans)
         except Exception:  # noqa: BLE001 - whatever an exporter raises, the spans are lost and work goes on
             _log.exception("spans could not be exported")
-        self.handed += len(spans)
+        self.handed += len(batch)
         if result is not SpanExportResult.SUCCESS:
             self.failed += len(spans)
         return result
@@ -79,18 +94,23 @@ class CountingProcessor(BatchSpanProcessor):
         """Spans that were refused by the full queue or by the exporter."""
         return self._refused + self._exporter.failed
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queue one finished span, or count it as dropped."""
+    def on_end(self, span: ReadableSpan | Deferred) -> None:
+        """Queue one finished span, or several in one, or count them as dropped."""
         with self._counter:
             if self._accepted - self._exporter.handed >= self._limit:
-                self._refused += 1
+                self._refused += len(_spans(span))
                 return
             self._accepted += 1
-        super().on_end(span)
+        # The queue does not look at what it holds, and the exporter at its end is ours.
+        super().on_end(cast("ReadableSpan", span))
 
     def stop_exporting(self) -> None:
         """Make exports fail from now on, so that shutting down does not wait for a collector that hangs."""
         self._exporter.shutdown()
+
+
+def _spans(ended: ReadableSpan | Deferred) -> list[ReadableSpan]:
+    return [ended] if isinstance(ended, ReadableSpan) else ended.spans()
 
 
 def _queue_limit() -> int:

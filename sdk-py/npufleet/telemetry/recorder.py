@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor
+
+    from npufleet.telemetry.processor import CountingProcessor, Deferred
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status(StatusCode.UNSET)
@@ -30,7 +31,7 @@ _UNSET = Status(StatusCode.UNSET)
 class Recorder:
     """Makes spans of one resource."""
 
-    def __init__(self, resource: Resource, processor: SpanProcessor) -> None:
+    def __init__(self, resource: Resource, processor: CountingProcessor) -> None:
         self._resource = resource
         self._processor = processor
         self._scope = InstrumentationScope("npufleet", __version__)
@@ -43,6 +44,31 @@ class Recorder:
             return SpanContext(getrandbits(128) or 1, span_id, is_remote=False, trace_flags=_SAMPLED)
         return SpanContext(parent.trace_id, span_id, False, _SAMPLED, parent.trace_state)
 
+    def span(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        times: tuple[int, int],
+        attributes: Mapping[str, str],
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        error: str | None = None,
+    ) -> ReadableSpan:
+        """Return the span between two `times` (unix nanoseconds); `error` makes it a failed one."""
+        return ReadableSpan(
+            name=name,
+            context=context,
+            parent=parent,
+            resource=self._resource,
+            attributes=attributes,
+            kind=kind,
+            status=Status(StatusCode.ERROR, error) if error else _UNSET,
+            start_time=times[0],
+            end_time=times[1],
+            instrumentation_scope=self._scope,
+        )
+
     def record(
         self,
         name: str,
@@ -54,17 +80,10 @@ class Recorder:
         kind: SpanKind = SpanKind.INTERNAL,
         error: str | None = None,
     ) -> None:
-        """Hand over a span that began at `start` (unix nanoseconds) and ends now; `error` makes it a failed one."""
-        span = ReadableSpan(
-            name=name,
-            context=context,
-            parent=parent,
-            resource=self._resource,
-            attributes=attributes,
-            kind=kind,
-            status=Status(StatusCode.ERROR, error) if error else _UNSET,
-            start_time=start,
-            end_time=time_ns(),
-            instrumentation_scope=self._scope,
-        )
+        """Hand over a span that began at `start` (unix nanoseconds) and ends now."""
+        span = self.span(name, context, parent, (start, time_ns()), attributes, kind=kind, error=error)
         self._processor.on_end(span)
+
+    def defer(self, spans: Deferred) -> None:
+        """Hand over what will be made into spans by whoever exports them."""
+        self._processor.on_end(spans)

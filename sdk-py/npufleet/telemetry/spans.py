@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from random import random
 from sys import modules
 from time import time_ns
@@ -11,19 +10,41 @@ from typing import TYPE_CHECKING, Final
 from npufleet.telemetry import sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
+    from npufleet.result import Result
     from npufleet.telemetry.recorder import Recorder
 
 SERVICE: Final = "npufleet-sdk"
+_OF_REPLY: Final = ("npufleet.fallback.reason", "npufleet.engine", "npufleet.device", "npufleet.payload.placement")
 
 
 class CallSpan:
-    """The open span of one sampled call; `headers` go with the request, `trace_id` is 32 hex digits."""
+    """The open span of one sampled call; `headers` go with the request, `trace_id` is 32 hex digits.
 
-    __slots__ = ("_attributes", "_context", "_name", "_parent", "_recorder", "_start", "headers", "trace_id")
+    While calls are made it keeps what they leave anyway: a traced call may come between thousands that are not, and
+    what it costs keeps all of them waiting. The spans are made of that when they are exported.
+    """
+
+    __slots__ = (
+        "_end",
+        "_error_kind",
+        "_lane",
+        "_operation",
+        "_parent",
+        "_recorder",
+        "_reply",
+        "_result",
+        "_start",
+        "_subject",
+        "_verb",
+        "context",
+        "headers",
+        "trace_id",
+    )
 
     def __init__(
         self,
@@ -36,18 +57,15 @@ class CallSpan:
     ) -> None:
         self._start = time_ns()
         self._recorder = recorder
-        self._name = f"{verb} {operation}"
-        self._attributes = {
-            "messaging.system": "nats",
-            "messaging.destination.name": subject,
-            "messaging.operation.name": verb,
-            "npufleet.operation": operation,
-            "npufleet.lane": lane,
-        }
+        self._operation = operation
+        self._subject = subject
+        self._lane = lane
         self._parent = parent
-        self._context = recorder.context(parent)
-        self.headers: dict[str, str] = headers_of(self._context)
-        self.trace_id = f"{self._context.trace_id:032x}"
+        self._verb = verb
+        self._result: tuple[tuple[int, int], str | None] | None = None
+        self.context = recorder.context(parent)
+        self.headers: dict[str, str] = headers_of(self.context)
+        self.trace_id = self.headers["traceparent"][3:35]
 
     def end(
         self,
@@ -58,43 +76,43 @@ class CallSpan:
         placement: str | None = None,
     ) -> None:
         """Close the span with what the reply said; an error kind makes it a failed one."""
-        from opentelemetry.trace import SpanKind
+        self._end = time_ns()
+        self._error_kind = error_kind
+        self._reply = (fallback_reason, engine, device, placement)
+        self._recorder.defer(self)
 
-        attributes = self._attributes
-        for name, value in (
-            ("fallback.reason", fallback_reason),
-            ("engine", engine),
-            ("device", device),
-            ("payload.placement", placement),
-        ):
-            if value:
-                attributes[f"npufleet.{name}"] = value
-        if error_kind:
-            attributes["error.type"] = error_kind
-        self._recorder.record(
-            self._name,
-            self._context,
-            self._parent,
-            self._start,
-            attributes,
-            kind=SpanKind.PRODUCER,
-            error=error_kind,
-        )
-
-    @contextmanager
-    def result(self) -> Iterator[None]:
-        """Time the decoding of the reply as the child span `result`."""
-        start = time_ns()
-        error: str | None = None
+    def decode(self, result: Result) -> None:
+        """Read the reply's arrays, timed as the child span `result`; raises what that raises."""
+        start, error = time_ns(), None
         try:
-            yield
+            result.tensors()
         except Exception as failed:
             error = getattr(failed, "kind", type(failed).__name__)
             raise
         finally:
-            self._recorder.record(
-                "result", self._recorder.context(self._context), self._context, start, {}, error=error
-            )
+            self._result = ((start, time_ns()), error)
+
+    def spans(self) -> list[ReadableSpan]:
+        """Return the span and, where a reply was decoded, its child before it; for whoever exports them."""
+        from opentelemetry.trace import SpanKind
+
+        make, own = self._recorder.span, self.context
+        attributes = {
+            "messaging.system": "nats",
+            "messaging.destination.name": self._subject,
+            "messaging.operation.name": self._verb,
+            "npufleet.operation": self._operation,
+            "npufleet.lane": self._lane,
+        }
+        attributes |= {name: value for name, value in zip(_OF_REPLY, self._reply, strict=True) if value}
+        if self._error_kind:
+            attributes["error.type"] = self._error_kind
+        name, times = f"{self._verb} {self._operation}", (self._start, self._end)
+        call = make(name, own, self._parent, times, attributes, kind=SpanKind.PRODUCER, error=self._error_kind)
+        if self._result is None:
+            return [call]
+        times, error = self._result
+        return [make("result", self._recorder.context(own), own, times, {}, error=error), call]
 
 
 def start_call(operation: str, subject: str, lane: str, verb: str = "call") -> CallSpan | None:
@@ -136,8 +154,7 @@ def _find_context() -> Callable[[], object] | None:
 
 def headers_of(context: SpanContext) -> dict[str, str]:
     """Return the W3C headers that carry a span's context to the next hop."""
-    flags = int(context.trace_flags) & 0xFF
-    headers = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"}
+    headers = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
     if context.trace_state:
         headers["tracestate"] = context.trace_state.to_header()
     return headers

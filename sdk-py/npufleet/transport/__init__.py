@@ -104,7 +104,7 @@ HalfTime = Callable[[Any], None]
 class Route(Protocol):
     """The short way for requests to one subject that are like one before."""
 
-    def begin(self, tensors: object, timeout: float) -> Flight | None:
+    def begin(self, tensors: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
         """Send tensors without parameters, or return None when they have to be looked at first."""
         ...
 

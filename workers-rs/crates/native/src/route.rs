@@ -70,6 +70,7 @@ impl Route {
         py: Python<'_>,
         tensors: &Bound<'_, PyAny>,
         timeout: &Bound<'_, PyAny>,
+        headers: Option<Py<PyDict>>,
     ) -> PyResult<Option<Py<Flight>>> {
         self.generation.check()?;
         let seconds = timeout.extract::<f64>().unwrap_or(0.0);
@@ -91,7 +92,7 @@ impl Route {
             accepts: self.accepts.load(Ordering::Relaxed),
             learns: Some(Arc::clone(&self.accepts)),
             deadline_us: (now.as_micros() as f64 + seconds * 1e6) as u64,
-            headers: None,
+            headers,
             origin: self.origin.clone_ref(py),
             half_time: true,
         };
