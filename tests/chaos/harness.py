@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -311,4 +312,9 @@ async def _left(plain: Client) -> list[str]:
             over = await last(plain, "RESULTS", result_subject(job_id), 5.0)
             said = "nothing" if event is None else event.data.decode()
             found.append(f"{stored.subject} {job_id} {'has a result' if over else ''} {said} at {time.time():.1f}")
+            _, _, route, lane, *_ = stored.subject.split(".")
+            info = json.loads((await plain.request(f"$JS.API.CONSUMER.INFO.{stream}.{route}-{lane}")).data)
+            # Whether somebody holds it, or the broker takes it for acknowledged.
+            names = ("ack_floor", "num_ack_pending", "num_redelivered", "num_pending")
+            found.append(f"number {stored.sequence}; {route}-{lane}: { {name: info[name] for name in names} }")
     return found
