@@ -158,6 +158,8 @@ class SlotFile:
                 self._closed = True
                 with contextlib.suppress(OSError):
                     self._path.unlink()
+                # Also while a slot of it is still known somewhere: what was lent to us is ours no more.
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def abandon(self) -> None:
         """Let go of the parent's file at once, in a child: it must not keep the lock."""

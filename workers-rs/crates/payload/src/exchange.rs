@@ -84,14 +84,16 @@ impl Exchange {
         if frame.len() < INLINE_BYTES {
             return None;
         }
-        let is_here = self.peers.can_open(reader.arena);
-        if !is_here && !reader.has_channel {
+        let caller = self.peers.caller(reader.arena);
+        if caller.is_none() && !reader.has_channel {
             return None;
         }
         let own = self.own(&refused)?;
-        let channel = if is_here { None } else { Some(self.address(&refused)?) };
-        // Over the channel nothing shows whether the reader lives, so the lease ends it.
-        let caller = is_here.then_some(reader.arena);
+        let channel = match caller {
+            Some(_) => None,
+            // Nothing shows whether the reader lives, so the lease ends it.
+            None => Some(self.address(&refused)?),
+        };
         let claim = own.put(&[frame])?.lend(deadline + GRACE, caller);
         Some(Loan { claim, channel })
     }

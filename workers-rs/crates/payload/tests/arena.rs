@@ -72,7 +72,7 @@ fn a_claim_is_void_after_its_slot_was_used_again() {
 fn a_lent_slot_is_free_when_the_reader_is_done() {
     let (_place, arena, peers) = open();
     let soon = Instant::now() + Duration::from_secs(60);
-    let claim = arena.put(&[b"reply"]).unwrap().lend(soon, Some(arena.id()));
+    let claim = arena.put(&[b"reply"]).unwrap().lend(soon, peers.caller(arena.id()));
     let view = peers.take(&claim).unwrap().unwrap();
     let bytes = view.bytes();
     drop(view);
@@ -88,7 +88,12 @@ fn a_lent_slot_is_free_when_the_reader_is_done() {
 #[test]
 fn a_lease_ends_only_for_what_was_not_taken() {
     let (_place, arena, peers) = open();
-    let lend = |text: &[u8]| arena.put(&[text]).unwrap().lend(Instant::now(), Some(arena.id()));
+    let lend = |text: &[u8]| {
+        arena
+            .put(&[text])
+            .unwrap()
+            .lend(Instant::now(), peers.caller(arena.id()))
+    };
     let (taken, left) = (lend(b"taken"), lend(b"left"));
     let view = peers.take(&taken).unwrap().unwrap();
     arena.sweep();
@@ -103,7 +108,7 @@ fn a_lease_ends_only_for_what_was_not_taken() {
 #[test]
 fn a_late_claim_leaves_the_next_reader_alone() {
     let (_place, arena, peers) = open();
-    let lend = |text: &[u8], until| arena.put(&[text]).unwrap().lend(until, Some(arena.id()));
+    let lend = |text: &[u8], until| arena.put(&[text]).unwrap().lend(until, peers.caller(arena.id()));
     let late = lend(b"late", Instant::now());
     arena.sweep();
     let next = lend(b"next", Instant::now() + Duration::from_millis(1));
@@ -137,13 +142,35 @@ fn what_a_dead_caller_had_is_taken_back() {
     let (place, arena, peers) = open();
     let caller = Arena::create(&place.folder(), None).unwrap();
     let soon = Instant::now() + Duration::from_secs(60);
-    let claim = arena.put(&[b"reply"]).unwrap().lend(soon, Some(caller.id()));
+    let claim = arena.put(&[b"reply"]).unwrap().lend(soon, peers.caller(caller.id()));
     let _view = peers.take(&claim).unwrap().unwrap();
     arena.sweep();
     assert_eq!(arena.usage().slots, 1);
     drop(caller);
     arena.sweep();
     assert_eq!(arena.usage().slots, 0);
+}
+
+#[test]
+fn a_removed_file_ends_nothing_that_is_read() {
+    let (place, arena, peers) = open();
+    let caller = Arena::create(&place.folder(), None).unwrap();
+    let soon = Instant::now() + Duration::from_secs(60);
+    let claim = arena.put(&[b"reply"]).unwrap().lend(soon, peers.caller(caller.id()));
+    let view = peers.take(&claim).unwrap().unwrap();
+    for file in files(&place) {
+        fs::remove_file(file).unwrap();
+    }
+    arena.sweep();
+    peers.sweep();
+    assert_eq!(arena.usage().slots, 1, "the caller lives");
+    assert!(view.is_intact());
+    let slot = arena.put(&[b"request"]).unwrap();
+    let again = peers.look(&slot.claim()).unwrap().unwrap();
+    assert_eq!(again.as_ref(), b"request", "who has it open reads on");
+    drop(caller);
+    arena.sweep();
+    assert_eq!(arena.usage().slots, 1, "the request's own");
 }
 
 #[test]
@@ -257,7 +284,7 @@ fn threads_share_an_arena() {
                 for round in 0..500u32 {
                     let bytes = vec![thread; 1000 + (round as usize * 97) % 50_000];
                     let until = Instant::now() + Duration::from_secs(60);
-                    let claim = arena.put(&[&bytes]).unwrap().lend(until, Some(arena.id()));
+                    let claim = arena.put(&[&bytes]).unwrap().lend(until, peers.caller(arena.id()));
                     assert_eq!(peers.take(&claim).unwrap().unwrap().as_ref(), bytes);
                 }
             });

@@ -95,14 +95,6 @@ impl Folder {
         Some((file, mapped.clamp(DATA, LARGEST_FILE)))
     }
 
-    /// Whether the owner of an arena is no more.
-    pub(crate) fn is_dead(&self, id: [u8; 16]) -> bool {
-        match File::open(self.path(id)) {
-            Ok(file) => is_unlocked(&file),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
-    }
-
     /// Removes the arenas of processes that are no more, and returns how many.
     pub fn clean(&self) -> usize {
         let Ok(entries) = std::fs::read_dir(&self.0) else {
@@ -149,7 +141,10 @@ fn is_abandoned(file: &File) -> bool {
     is_made && is_unlocked(file)
 }
 
-/// The lock is given back at once, with the descriptor.
-fn is_unlocked(file: &File) -> bool {
-    flock(file, FlockOperation::NonBlockingLockShared).is_ok()
+/// Whether nobody owns a file; the lock that tells is given back at once.
+pub(crate) fn is_unlocked(file: &File) -> bool {
+    let is_free = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    // It fails for a bad descriptor only.
+    let _ = flock(file, FlockOperation::Unlock);
+    is_free
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
-use super::folder::Folder;
 use super::layout::{CLASSES, Entry};
 use super::map::Map;
+use super::peers::Caller;
 use super::words::{Said, said, take_back};
 
 /// How many of those that were lent first are looked at for a free slot.
@@ -19,8 +19,8 @@ pub(crate) struct Lent {
     pub(crate) generation: u64,
     /// When a claim that was not taken is void.
     pub(crate) until: Instant,
-    /// The caller's arena, which tells whether the caller lives; none when it is elsewhere.
-    pub(crate) caller: Option<[u8; 16]>,
+    /// Who has it; none when that cannot be seen from here.
+    pub(crate) caller: Option<Caller>,
     /// The lease has ended while the caller may have had it.
     pub(crate) ended: bool,
 }
@@ -55,17 +55,17 @@ impl Lending {
     }
 
     /// Hands every slot to `free` that was released, whose lease has ended without its being taken, or whose caller died.
-    pub(crate) fn sweep(&self, folder: &Folder, map: &Map, now: Instant, mut free: impl FnMut(u32, u64)) {
+    pub(crate) fn sweep(&self, map: &Map, now: Instant, mut free: impl FnMut(u32, u64)) {
         let mut dead = HashMap::new();
         for class in &self.classes {
             for _ in 0..class.len() {
                 let Some(mut lent) = class.pop() else { break };
                 let entry = Entry::of(lent.slot);
                 let (generation, receiver) = (map.word(entry.generation()), map.word(entry.receiver()));
-                let mut is_dead = |caller| *dead.entry(caller).or_insert_with(|| folder.is_dead(caller));
+                let mut is_dead = |caller: &Caller| *dead.entry(caller.key()).or_insert_with(|| caller.is_dead());
                 let over = match said(receiver, lent.generation) {
                     Said::Released => true,
-                    _ if lent.caller.is_some_and(&mut is_dead) => true,
+                    _ if lent.caller.as_ref().is_some_and(&mut is_dead) => true,
                     Said::Nothing if now >= lent.until && !lent.ended => {
                         lent.ended = true;
                         take_back(generation, receiver, lent.generation)

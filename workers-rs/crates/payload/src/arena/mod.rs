@@ -1,7 +1,7 @@
 //! The arena: frames in shared memory; `docs/arena.md` has the bytes.
 //!
 //! - [`Arena`]: a process's own, whose [`Slot`]s it fills and lends.
-//! - [`Peers`]: other processes' arenas, whose slots are read as a [`View`].
+//! - [`Peers`]: other processes' arenas, whose slots are read as a [`View`]; a [`Caller`] is one of them that slots are lent to.
 //! - `layout`: where things are in a file; `words`: who writes what when; `folder`: the files.
 //! - `map` and `fault`: the memory, and what becomes of it when somebody cuts the file off.
 
@@ -19,6 +19,6 @@ mod words;
 
 pub use folder::Folder;
 pub use owner::{Arena, Usage};
-pub use peers::Peers;
+pub use peers::{Caller, Peers};
 pub use slot::Slot;
 pub use view::View;

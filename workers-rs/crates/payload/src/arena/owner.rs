@@ -11,6 +11,7 @@ use super::folder::Folder;
 use super::layout::{DATA, Entry, LARGEST_FILE, SLOTS, class};
 use super::lent::{Lending, Lent};
 use super::map::Map;
+use super::peers::Caller;
 use super::places::Places;
 use super::slot::Slot;
 use super::words::Word as _;
@@ -39,7 +40,6 @@ pub struct Usage {
 pub(crate) struct Inner {
     id: [u8; 16],
     name: String,
-    folder: Folder,
     path: PathBuf,
     pub(crate) map: Map,
     pub(crate) places: Places,
@@ -63,7 +63,6 @@ impl Arena {
         let inner = Arc::new(Inner {
             id,
             name: super::folder::name(id),
-            folder: folder.clone(),
             path,
             map,
             places: Places::new(file, cap, limit),
@@ -206,8 +205,8 @@ impl Inner {
         self.id
     }
 
-    /// Lends a slot to the caller with this arena, if it is here.
-    pub(crate) fn lend(&self, slot: u32, generation: u64, until: Instant, caller: Option<[u8; 16]>) {
+    /// Lends a slot to a caller.
+    pub(crate) fn lend(&self, slot: u32, generation: u64, until: Instant, caller: Option<Caller>) {
         let lent = Lent {
             slot,
             generation,
@@ -237,10 +236,9 @@ impl Inner {
 
     fn sweep(&self) {
         if self.is_ours() {
-            self.lending
-                .sweep(&self.folder, &self.map, Instant::now(), |slot, generation| {
-                    self.take_back(slot, generation);
-                });
+            self.lending.sweep(&self.map, Instant::now(), |slot, generation| {
+                self.take_back(slot, generation);
+            });
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::RwLock;
 
-use super::folder::Folder;
+use super::folder::{Folder, is_unlocked};
 use super::layout::{DATA, Entry, SLOTS, check};
 use super::map::{Access, Map};
 use super::view::View;
@@ -27,6 +27,21 @@ struct Inner {
     folder: Option<Folder>,
     known: RwLock<HashMap<[u8; 16], Arc<Peer>>>,
     is_swept: AtomicBool,
+}
+
+/// A process that takes results by claim: its arena shows whether it lives, also when somebody removed the file.
+#[derive(Clone)]
+pub struct Caller(Arc<Peer>);
+
+impl Caller {
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.is_dead()
+    }
+
+    /// Equal for the same arena.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
 }
 
 /// An arena of another process.
@@ -51,6 +66,11 @@ impl Peers {
     /// Whether an arena is here, so that its owner sees the same memory as this process.
     pub fn can_open(&self, arena: [u8; 16]) -> bool {
         self.0.peer(arena).is_some()
+    }
+
+    /// The process with an arena; none when the arena is not here.
+    pub fn caller(&self, arena: [u8; 16]) -> Option<Caller> {
+        self.0.peer(arena).map(Caller)
     }
 
     /// Reads a request's frame, which its owner takes back when the call is over; none when the arena is not here.
@@ -120,7 +140,7 @@ impl Inner {
         });
         let mut known = self.known.write();
         if known.len() >= KEPT {
-            known.retain(|id, _| !folder.is_dead(*id));
+            known.retain(|_, peer| !peer.is_dead());
             if known.len() >= KEPT {
                 known.clear();
             }
@@ -140,7 +160,8 @@ impl Inner {
         let Some(folder) = &self.folder else { return };
         let dead: Vec<_> = {
             let known = self.known.read();
-            known.keys().copied().filter(|id| folder.is_dead(*id)).collect()
+            let dead = known.iter().filter(|(_, peer)| peer.is_dead());
+            dead.map(|(id, _)| *id).collect()
         };
         if !dead.is_empty() {
             self.known.write().retain(|id, _| !dead.contains(id));
@@ -169,6 +190,11 @@ impl Peer {
         let length = self.file.metadata().map_or(0, |found| found.len());
         self.length.store(length, Ordering::Relaxed);
         length >= end
+    }
+
+    /// Whether the owner is no more.
+    fn is_dead(&self) -> bool {
+        is_unlocked(&self.file)
     }
 
     fn is_broken(&self) -> bool {

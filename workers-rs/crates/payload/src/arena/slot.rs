@@ -7,6 +7,7 @@ use npufleet_wire::Claim;
 
 use super::layout::Entry;
 use super::owner::Inner;
+use super::peers::Caller;
 use super::words::Word as _;
 
 /// A slot of this process's arena, which is taken back when this is dropped.
@@ -84,9 +85,9 @@ impl Slot {
         }
     }
 
-    /// Leaves it to a caller, who releases it; taken back if it is not taken until `until`, or when the caller dies, as
-    /// its arena `caller` shows where that is in the same folder.
-    pub fn lend(mut self, until: Instant, caller: Option<[u8; 16]>) -> Claim {
+    /// Leaves it to a caller, who releases it; taken back if it is not taken until `until`, or when the caller is seen to
+    /// have died.
+    pub fn lend(mut self, until: Instant, caller: Option<Caller>) -> Claim {
         let claim = self.claim();
         self.is_lent = true;
         self.inner.lend(self.index, self.generation, until, caller);

@@ -1,0 +1,55 @@
+//! Transfers leave no socket, thread or descriptor behind.
+
+use npufleet_payload::channel::message::CHUNK_BYTES;
+use npufleet_payload::channel::{Asker, Security};
+
+use super::shelf::{fetch, open, until};
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Other tests of this process open and close things meanwhile, so that this one runs alone.
+#[test]
+#[ignore = "counts the process's descriptors: run alone, by `owner_and_asker_leave_nothing_behind`"]
+fn leaks() {
+    let (owner, shelf) = open(Security::Auto);
+    let asker = Asker::default();
+    let claims = [shelf.put(1, 100), shelf.put(2, 3 * CHUNK_BYTES)];
+    for claim in &claims {
+        fetch(&asker, owner.address(), claim).unwrap();
+    }
+    let before = (descriptors(), threads());
+    let times = if std::env::var_os("NPUFLEET_SLOW").is_some() {
+        10_000
+    } else {
+        1_000
+    };
+    for turn in 0..times {
+        fetch(&asker, owner.address(), &claims[usize::from(turn % 20 == 0)]).unwrap();
+    }
+    assert_eq!((descriptors(), threads()), before, "{times} transfers");
+    for _ in 0..20 {
+        let (other, shelf) = open(Security::Curve);
+        let claim = shelf.put(1, 10);
+        let asker = Asker::default();
+        fetch(&asker, other.address(), &claim).unwrap();
+    }
+    until("owners and askers leave nothing", || {
+        (descriptors(), threads()) == before
+    });
+}
+
+#[test]
+fn owner_and_asker_leave_nothing_behind() {
+    let myself = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(myself)
+        .args(["--ignored", "--exact", "leaks::leaks"])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+}

@@ -1,0 +1,8 @@
+//! Frames between an owner and an asker.
+#![allow(unreachable_pub, reason = "the modules of a test")]
+
+mod faults;
+mod forged;
+mod leaks;
+mod shelf;
+mod transfers;
