@@ -57,6 +57,14 @@ def test_the_more_urgent_lane_comes_first_and_within_a_lane_the_older_one():
     assert (len(queue), where.queued) == (0, 0)
 
 
+def test_endpoints_take_turns():
+    queue, flood, other = RequestQueue(10), endpoint(), endpoint()
+    first, second, third = (request(flood) for _ in range(3))
+    patient, urgent = request(other), request(other, lane=0)
+    fill(queue, first, second, third, patient, urgent)
+    assert [queue.take() for _ in range(5)] == [[urgent], [first], [patient], [second], [third]]
+
+
 def test_a_batch_takes_what_is_compatible_up_to_its_rows():
     queue, where, served = RequestQueue(10), endpoint(), model(max_batch=8)
     a = [request(where, key="a", rows=rows, served=served) for rows in (3, 6, 4, 1)]

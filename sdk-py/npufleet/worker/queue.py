@@ -1,4 +1,7 @@
-"""The worker's queue: five lanes, bounded; a free executor takes everything compatible that waits, at once."""
+"""The worker's queue: five lanes, bounded; a free executor takes everything compatible that waits, at once.
+
+Within a lane operations and models take turns, so that a flood for one model does not hold up another.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,20 @@ from npufleet.wire.contract import LANES
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
+    from npufleet.worker.endpoint import Endpoint
     from npufleet.worker.request import Request
 
 _LANE_COUNT: Final = len(LANES)
 
 
 class RequestQueue:
-    """Filled by the event loop, emptied by executors; the more urgent lane first, within a lane in order of arrival."""
+    """Filled by the event loop, emptied by executors; the more urgent lane first, of one endpoint the older request."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._condition = threading.Condition()
-        self._lanes: list[deque[Request]] = [deque() for _ in range(_LANE_COUNT)]
+        # What waits for each endpoint, in the order of their turns.
+        self._lanes: list[dict[Endpoint, deque[Request]]] = [{} for _ in range(_LANE_COUNT)]
         # Requests that may share a batch, by lane and key. Taken ones are skipped when they come up, in both places.
         self._mates: list[dict[Hashable, deque[Request]]] = [{} for _ in range(_LANE_COUNT)]
         self._work = [0.0] * _LANE_COUNT
@@ -41,7 +46,7 @@ class RequestQueue:
     def put(self, request: Request) -> None:
         """Add a request; the caller has checked that there is room."""
         with self._condition:
-            self._lanes[request.lane].append(request)
+            self._lanes[request.lane].setdefault(request.endpoint, deque()).append(request)
             if request.key is not None:
                 self._mates[request.lane].setdefault(request.key, deque()).append(request)
             self._length += 1
@@ -119,9 +124,14 @@ class RequestQueue:
     def _first(self) -> Request | None:
         for lane in self._lanes:
             while lane:
-                if not lane[0].taken:
-                    return lane[0]
-                lane.popleft()
+                endpoint = next(iter(lane))
+                # Its next turn comes after everybody else's; where nothing waits it has none.
+                waiting = lane.pop(endpoint)
+                while waiting and waiting[0].taken:
+                    waiting.popleft()
+                if waiting:
+                    lane[endpoint] = waiting
+                    return waiting[0]
         return None
 
     def _take(self, request: Request) -> None:
