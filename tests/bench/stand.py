@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "bench" / "out"
 RELEASE = ROOT / "workers-rs" / "target" / "release"
-EXAMPLES = ("floor", "store", "kernel", "bare", "load", "echo")
+EXAMPLES = ("floor", "store", "kernel", "roof", "bare", "load", "echo")
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 
 

@@ -32,9 +32,13 @@ pub mod stft;
 pub mod wavelet;
 pub mod window;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use npufleet_wire::frame::{self, HeaderCache};
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
 use serde_json::{Map, Value};
 
@@ -147,7 +151,17 @@ pub fn find(name: &str) -> Option<&'static dyn Operation> {
     registry().iter().copied().find(|operation| operation.name() == name)
 }
 
-/// Does one operation from frame to frame, checks included.
+/// A header that has passed an operation's checks, as a worker remembers it too.
+struct Checked {
+    layout: Arc<Layout>,
+    params: Map<String, Value>,
+}
+
+thread_local! {
+    static CHECKED: RefCell<HashMap<&'static str, HeaderCache<Checked>>> = RefCell::default();
+}
+
+/// Does one operation from frame to frame, checks included; what a header says is checked once per thread.
 ///
 /// # Errors
 /// Everything that a worker would answer for this frame.
@@ -158,8 +172,16 @@ pub fn run(name: &str, frame: Bytes) -> Result<Bytes> {
             format!("unknown operation '{name}'"),
         ));
     };
-    let frame = Frame::decode(frame)?;
-    let params = row.check_params(&frame.layout.params)?;
-    row.check_inputs(&frame.layout)?;
-    operation.execute(&frame, &params, &Context::never())
+    let header = frame::header(&frame)?;
+    let checked = CHECKED.with_borrow_mut(|known| {
+        known.entry(operation.name()).or_default().get_or_make(header, || {
+            let layout = Layout::parse(header)?;
+            let params = row.check_params(&layout.params)?;
+            row.check_inputs(&layout)?;
+            let layout = Arc::new(layout);
+            Ok(Checked { layout, params })
+        })
+    })?;
+    let frame = Frame::new(Arc::clone(&checked.layout), frame)?;
+    operation.execute(&frame, &checked.params, &Context::never())
 }
