@@ -1,18 +1,22 @@
 //! A model on one device: which of its shapes are fixed decides how it is executed.
 
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
 use crate::batch::{Member, Run as _};
-use crate::bucket::Shop;
-use crate::fixed::{Fixed, Parts};
+use crate::bucket::{Mode, Shop};
+use crate::facts::Facts;
+use crate::fixed::{Bucket, Fixed, Parts};
 use crate::flexible::Flexible;
 use crate::ladder::{Ladder, first_bucket, is_heavy, mode};
 use crate::memory::GiveBack;
 use crate::model::Backend;
 use crate::openvino::{Core, Failure, Graph, RawPort};
 use crate::settings::Settings;
+use crate::usual::Usual;
 use crate::{Model, ModelOptions, Port, independence};
 
 /// OpenVINO's ports in our words.
@@ -29,6 +33,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) options: &'a ModelOptions,
     pub(crate) inputs: &'a [Port],
     pub(crate) settings: Settings,
+    /// Set when nobody waits for the model any more.
+    pub(crate) stop: &'a AtomicBool,
+    /// The model as it was read to begin with, for whoever needs it first.
+    pub(crate) graph: Cell<Option<Graph>>,
+    /// How many outputs it has.
+    pub(crate) outputs: usize,
+    /// What an earlier load found out.
+    pub(crate) known: Option<Facts>,
+    /// What this one did.
+    pub(crate) found: OnceCell<Facts>,
 }
 
 impl Attempt<'_> {
@@ -51,22 +65,30 @@ impl Attempt<'_> {
     }
 
     fn read(&self) -> Result<Graph, Failure> {
-        self.core.read(&self.options.path)
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Failure::new("no longer wanted"));
+        }
+        match self.graph.take() {
+            Some(graph) => Ok(graph),
+            None => self.core.read(&self.options.path),
+        }
     }
 
-    fn shop(&self, outputs: usize) -> Shop<'_> {
+    fn shop(&self) -> Shop<'_> {
         Shop {
             core: self.core,
             options: self.options,
             settings: &self.settings,
-            ports: (self.inputs.len(), outputs),
+            ports: (self.inputs.len(), self.outputs),
         }
     }
 
     /// Static shapes for several row counts; requests are joined.
-    fn by_rows(&self) -> Result<Model, Failure> {
-        let outputs = self.read()?.outputs()?.len();
-        let ladder = Ladder::climb(self.shop(outputs), &|| self.read(), self.options, self.inputs)?;
+    pub(crate) fn by_rows(&self) -> Result<Model, Failure> {
+        let (read, known) = (|| self.read(), self.known.as_ref());
+        let known = known.filter(|facts| facts.independent && !facts.buckets.is_empty());
+        let ladder = Ladder::climb(self.shop(), &read, self.options, self.inputs, known)?;
+        let mode = ladder.mode;
         let rowed = |ports: &[Port]| -> Vec<Port> {
             let mut ports = ports.to_vec();
             for port in &mut ports {
@@ -95,6 +117,7 @@ impl Attempt<'_> {
             );
             self.must_be_independent(&fixed.inputs, declared, alone, together)?;
         }
+        self.note(mode, &fixed.buckets, true);
         Ok(self.model(
             fixed.inputs.clone(),
             fixed.outputs.clone(),
@@ -119,6 +142,7 @@ impl Attempt<'_> {
         let shapes: Vec<_> = inputs.iter().map(|port| port.shape.clone()).collect();
         graph.reshape(&shapes)?;
         let outputs = ports(&graph.outputs()?, "output")?;
+        let mode = mode(self.options, false, true);
         if let Some(port) = outputs.iter().find(|port| !port.first_is_open()) {
             return Err(Failure::new(format!("output {port} does not follow the rows of input")));
         }
@@ -126,11 +150,13 @@ impl Attempt<'_> {
             device: self.settings.device.clone(),
             inputs: inputs.clone(),
             outputs: outputs.clone(),
-            lanes: self.shop(outputs.len()).lanes(graph, mode(self.options, false, true))?,
+            lanes: self.shop().lanes(graph, mode)?,
+            usual: None,
         };
         let declared = self.inputs.iter().all(Port::first_is_open);
         let run = |it: &[Member<'_>]| flexible.run(it);
         self.must_be_independent(&inputs, declared, run, run)?;
+        self.note(mode, &[], true);
         let max_batch = self.options.max_batch;
         Ok(self.model(inputs, outputs, max_batch, true, Backend::Flexible(flexible)))
     }
@@ -142,6 +168,13 @@ impl Attempt<'_> {
         alone: impl Fn(&[Member<'_>]) -> npufleet_wire::Result<Vec<Bytes>>,
         together: impl Fn(&[Member<'_>]) -> npufleet_wire::Result<Vec<Bytes>>,
     ) -> Result<(), Failure> {
+        if self.known.as_ref().is_some_and(|facts| facts.independent) {
+            // What is not tried any more still has to be warm.
+            return match independence::warm(inputs, alone) {
+                Err(error) if !declared => Err(Failure::new(error.message)),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
         match independence::holds(inputs, self.settings.is_coarse(), alone, together) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::new("its rows depend on each other")),
@@ -151,14 +184,27 @@ impl Attempt<'_> {
         }
     }
 
+    fn note(&self, mode: Mode, buckets: &[Bucket], independent: bool) {
+        let buckets = buckets.iter().map(|bucket| (bucket.rows, bucket.cost)).collect();
+        // An attempt that goes on to another way of running the model has failed at this one and noted nothing.
+        let _ = self.found.set(Facts {
+            mode,
+            buckets,
+            independent,
+        });
+    }
+
     /// Static shapes as they are; every request is an inference of its own.
     fn whole(&self) -> Result<Model, Failure> {
         let graph = self.read()?;
         let outputs = ports(&graph.outputs()?, "output")?;
+        self.graph.set(Some(graph));
         if outputs.iter().any(|port| port.shape.contains(&None)) {
             return self.flexible(false);
         }
-        let (bucket, _) = first_bucket(self.shop(outputs.len()), &|| self.read(), self.options)?;
+        let known = self.known.as_ref().filter(|facts| !facts.independent);
+        let (bucket, mode) = first_bucket(self.shop(), &|| self.read(), self.options, known)?;
+        self.note(mode, std::slice::from_ref(&bucket), false);
         let fixed = Fixed::new(Parts {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
@@ -187,15 +233,17 @@ impl Attempt<'_> {
     fn flexible(&self, joins: bool) -> Result<Model, Failure> {
         let graph = self.read()?;
         let outputs = ports(&graph.outputs()?, "output")?;
+        let joins = joins && outputs.iter().all(Port::first_is_open);
+        let heavy = is_heavy(self.options);
+        // The weights of a large model are not prepared once more.
+        let usual = (joins && !heavy && self.settings.is_cpu()).then(|| Usual::new(self));
         let flexible = Flexible {
             device: self.settings.device.clone(),
             inputs: self.inputs.to_vec(),
             outputs: outputs.clone(),
-            lanes: self
-                .shop(outputs.len())
-                .lanes(graph, mode(self.options, false, is_heavy(self.options)))?,
+            lanes: self.shop().lanes(graph, mode(self.options, false, heavy))?,
+            usual,
         };
-        let joins = joins && outputs.iter().all(Port::first_is_open);
         Ok(self.model(
             self.inputs.to_vec(),
             outputs,

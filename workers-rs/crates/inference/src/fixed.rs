@@ -116,6 +116,11 @@ impl Fixed {
         if self.by_rows { member.rows } else { 1 }
     }
 
+    /// Rows of the largest bucket.
+    pub(crate) fn rows_at_once(&self) -> usize {
+        self.buckets.last().map_or(1, |bucket| bucket.rows)
+    }
+
     /// Runs the smallest bucket over zeros.
     pub(crate) fn try_zeros(&self) -> Result<()> {
         let Some(bucket) = self.buckets.first() else {

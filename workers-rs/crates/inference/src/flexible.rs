@@ -8,6 +8,7 @@ use crate::batch::{Member, Run};
 use crate::lane::Lanes;
 use crate::openvino::{Failure, Request};
 use crate::reply::Template;
+use crate::usual::Usual;
 
 /// A model with dynamic shapes. Members that run together have equal shapes but for the first dimension.
 pub(crate) struct Flexible {
@@ -15,9 +16,16 @@ pub(crate) struct Flexible {
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
     pub(crate) lanes: Lanes,
+    /// Where members are joined, what is compiled for the shape that most of them have.
+    pub(crate) usual: Option<Usual>,
 }
 
 impl Flexible {
+    /// Rows that are worth joining, where that is known.
+    pub(crate) fn rows_at_once(&self) -> Option<usize> {
+        self.usual.as_ref()?.rows_at_once()
+    }
+
     fn gather(&self, request: &mut Request, members: &[Member<'_>]) -> Result<()> {
         let rows = members.iter().map(|member| member.rows).sum();
         for (index, port) in self.inputs.iter().enumerate() {
@@ -94,6 +102,9 @@ impl Flexible {
 
 impl Run for Flexible {
     fn run(&self, members: &[Member<'_>]) -> Result<Vec<Bytes>> {
+        if let Some(form) = self.usual.as_ref().and_then(|usual| usual.form_for(members)) {
+            return form.run(members);
+        }
         self.lanes.with(|request| {
             self.gather(request, members)?;
             request

@@ -15,6 +15,15 @@ use crate::batch::Member;
 const FINE: f64 = 1e-3;
 const COARSE: f64 = 5e-2;
 
+/// Runs one row alone.
+///
+/// # Errors
+/// As the inference.
+pub(crate) fn warm(inputs: &[Port], alone: impl Fn(&[Member<'_>]) -> Result<Vec<Bytes>>) -> Result<()> {
+    let frame = made_up_row(inputs, 1)?;
+    alone(&[Member { frame: &frame, rows: 1 }]).map(drop)
+}
+
 /// Runs two different rows alone and together; true when both give the same.
 ///
 /// # Errors

@@ -1,9 +1,11 @@
 //! The row counts to compile for, and how many threads each inference gets: both are measured.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::thread::available_parallelism;
 
 use crate::bucket::{Mode, Shop};
+use crate::facts::Facts;
 use crate::fixed::Bucket;
 use crate::openvino::{Failure, Graph};
 use crate::settings::Threads;
@@ -25,25 +27,39 @@ pub(crate) struct Ladder {
     pub(crate) buckets: Vec<Bucket>,
     /// The outputs as the bucket of one row has them: static.
     pub(crate) outputs: Vec<Port>,
+    pub(crate) mode: Mode,
 }
 
 impl Ladder {
-    /// Compiles buckets up to `max_batch` rows; stops where long inferences gain nothing from more rows.
+    /// Compiles buckets up to `max_batch` rows; stops where long inferences gain nothing from more rows. Of what is
+    /// known already nothing is measured.
     pub(crate) fn climb(
         shop: Shop<'_>,
         read: &impl Fn() -> Result<Graph, Failure>,
         options: &ModelOptions,
         inputs: &[Port],
+        known: Option<&Facts>,
     ) -> Result<Self, Failure> {
-        let one_row = || shaped(read()?, inputs, 1).map(|(graph, _)| graph);
-        let (_, outputs) = shaped(read()?, inputs, 1)?;
-        let (first, mode) = first_bucket(shop, &one_row, options)?;
+        let (graph, outputs) = shaped(read()?, inputs, 1)?;
+        let first = Cell::new(Some(graph));
+        let one_row = || match first.take() {
+            Some(graph) => Ok(graph),
+            None => shaped(read()?, inputs, 1).map(|(graph, _)| graph),
+        };
+        let (first, mode) = first_bucket(shop, &one_row, options, known)?;
         let mut buckets = vec![first];
+        if let Some(facts) = known {
+            for (rows, cost) in &facts.buckets[1..] {
+                let (graph, _) = shaped(read()?, inputs, *rows)?;
+                buckets.push(shop.bucket(graph, mode, *rows, Some(*cost))?);
+            }
+            return Ok(Self { buckets, outputs, mode });
+        }
         let mut rows = 1;
         while rows < options.max_batch {
             rows = (rows * 2).min(options.max_batch);
             let (graph, _) = shaped(read()?, inputs, rows)?;
-            let bucket = shop.bucket(graph, mode, rows)?;
+            let bucket = shop.bucket(graph, mode, rows, None)?;
             let before = buckets
                 .last()
                 .map_or(f64::INFINITY, |last| last.cost / last.rows as f64);
@@ -52,7 +68,7 @@ impl Ladder {
             }
             buckets.push(bucket);
         }
-        Ok(Self { buckets, outputs })
+        Ok(Self { buckets, outputs, mode })
     }
 }
 
@@ -61,12 +77,23 @@ pub(crate) fn first_bucket(
     shop: Shop<'_>,
     read: &impl Fn() -> Result<Graph, Failure>,
     options: &ModelOptions,
+    known: Option<&Facts>,
 ) -> Result<(Bucket, Mode), Failure> {
     let graph = read()?;
+    if let Some(facts) = known
+        && let Some((_, cost)) = facts.buckets.first()
+    {
+        return Ok((shop.bucket(graph, facts.mode, 1, Some(*cost))?, facts.mode));
+    }
     let heavy = is_heavy(options);
     let quiet = !heavy && quiet::is_quiet(shop.core, &graph, shop.settings, shop.ports)?;
-    let mode = mode(options, quiet, heavy);
-    let bucket = shop.bucket(graph, mode, 1)?;
+    let mut mode = mode(options, quiet, heavy);
+    let mut bucket = shop.bucket(graph, mode, 1, None)?;
+    if mode.threads == Threads::Caller && mode.lanes > 1 && bucket.cost > SMALL {
+        // Callers that help each other are in each other's way; handing over costs nothing beside long inferences.
+        mode.threads = Threads::Streams(mode.lanes);
+        bucket = shop.bucket(read()?, mode, 1, None)?;
+    }
     let helpers = Mode {
         // Helpers need every core, so that inferences side by side would only be in each other's way.
         threads: all_of(options),
@@ -75,13 +102,13 @@ pub(crate) fn first_bucket(
     };
     let open = options.threads == 0 && options.hint != Some(Hint::Throughput) && options.instances.is_none();
     if open && shop.settings.is_cpu() && bucket.cost > SMALL && helpers != mode {
-        let helped = shop.bucket(read()?, helpers, 1)?;
+        let helped = shop.bucket(read()?, helpers, 1, None)?;
         let worth = if options.hint == Some(Hint::Latency) {
             1.0
         } else {
             WORTH
         };
-        if mode.threads == Threads::Caller || helped.cost * worth < bucket.cost {
+        if helped.cost * worth < bucket.cost {
             return Ok((helped, helpers));
         }
     }
@@ -94,7 +121,7 @@ pub(crate) fn mode(options: &ModelOptions, quiet: bool, heavy: bool) -> Mode {
     let most = options.parallel.min(options.budget.total()).max(1);
     let lanes = match options.instances {
         Some(instances) => instances,
-        None if heavy && !throughput => 1,
+        None if heavy && options.hint == Some(Hint::Latency) => 1,
         None => most,
     };
     let threads = match options.threads {
@@ -116,10 +143,7 @@ pub(crate) fn is_heavy(options: &ModelOptions) -> bool {
 
 /// The whole budget for one inference.
 fn all_of(options: &ModelOptions) -> Threads {
-    match options.budget.total() {
-        total if total >= cores() => Threads::Caller,
-        total => Threads::Count(total),
-    }
+    Threads::Count(options.budget.total().min(cores()))
 }
 
 fn cores() -> usize {

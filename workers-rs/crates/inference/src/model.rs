@@ -7,6 +7,7 @@ use crate::batch::{Member, Run, run_split};
 use crate::fixed::Fixed;
 use crate::flexible::Flexible;
 use crate::memory::GiveBack;
+use crate::usual::Usual;
 use crate::{Port, check};
 
 /// How a model is executed.
@@ -63,6 +64,15 @@ impl Model {
         self.max_batch
     }
 
+    /// Rows that are worth joining: a batch of more takes as long as several batches, and its first answers wait for
+    /// its last ones.
+    pub fn rows_at_once(&self) -> usize {
+        match &self.backend {
+            Backend::Fixed(fixed) => fixed.rows_at_once(),
+            Backend::Flexible(flexible) => flexible.rows_at_once().unwrap_or(self.max_batch),
+        }
+    }
+
     /// Whether requests may share an inference. If not, `infer` runs them one by one.
     pub fn joins(&self) -> bool {
         self.joins
@@ -84,6 +94,15 @@ impl Model {
         match &self.backend {
             Backend::Fixed(fixed) => fixed.try_zeros(),
             Backend::Flexible(_) => Ok(()),
+        }
+    }
+
+    /// The shapes after the rows for which a model of open shapes has been compiled, because most requests have them;
+    /// none while there is no such majority, and for any other model.
+    pub fn usual_shapes(&self) -> Option<Vec<Vec<usize>>> {
+        match &self.backend {
+            Backend::Fixed(_) => None,
+            Backend::Flexible(flexible) => flexible.usual.as_ref().and_then(Usual::shapes),
         }
     }
 

@@ -96,7 +96,7 @@ impl Runtime {
     /// `invalid_parameter` with OpenVINO's text when the model does not load on any device that is present;
     /// `unavailable` when none of the devices is present.
     pub fn compile(&self, options: &ModelOptions) -> Result<Model> {
-        build::model(&self.0.core, &self.devices(), options, &self.0.version)
+        build::model(&self.0.core, &|| self.devices(), options, &self.0.version)
     }
 }
 

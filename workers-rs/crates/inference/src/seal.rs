@@ -1,4 +1,5 @@
-//! The folder of a model's compiled forms: what lies in it is used only if it is what was written.
+//! The folder of a model's compiled forms, and of what was found out about it: what lies in it is used only if it is what
+//! was written.
 //!
 //! OpenVINO notices a file that is cut or is none of its own, but takes one whose weights have changed.
 
@@ -6,19 +7,27 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
+use crate::facts::{Book, Facts};
 use crate::openvino::Failure;
 
 const LIST: &str = "seal.json";
+const FACTS: &str = "facts.json";
 const LOCK: &str = "lock";
 const BLOB: &str = "blob";
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 14;
+
+/// Size and time of the last change of a file that nobody else writes while the folder is held.
+type Age = (u64, SystemTime);
 
 /// A folder of compiled models, held by one process at a time.
 pub(crate) struct Sealed {
     folder: PathBuf,
+    /// What was there when it was opened, so that it need not be read again.
+    seen: BTreeMap<String, (Age, String)>,
     /// Released when it is closed.
     _lock: File,
 }
@@ -29,58 +38,97 @@ impl Sealed {
         let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", folder.display()));
         let lock = File::create(folder.join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let sealed = Self {
+        let mut sealed = Self {
             folder: folder.to_owned(),
+            seen: BTreeMap::new(),
             _lock: lock,
         };
         // A list that is absent or unreadable vouches for nothing.
         let list = fs::read(folder.join(LIST)).unwrap_or_default();
         let list: Map<String, Value> = serde_json::from_slice(&list).unwrap_or_default();
-        for (name, sum) in sealed.sums().map_err(failed)? {
-            if list.get(&name) != Some(&json!(sum)) {
-                fs::remove_file(folder.join(name)).map_err(failed)?;
-            }
+        let mut seen = sealed.sums().map_err(failed)?;
+        for name in seen
+            .keys()
+            .filter(|name| list.get(*name) != Some(&json!(seen[*name].1)))
+        {
+            fs::remove_file(folder.join(name)).map_err(failed)?;
         }
+        seen.retain(|name, (_, sum)| list.get(name) == Some(&json!(sum)));
+        sealed.seen = seen;
         Ok(sealed)
     }
 
     /// Vouches for what is there now.
     pub(crate) fn close(self) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
-        let list = json!(self.sums().map_err(failed)?);
+        let sums = self.sums().map_err(failed)?;
+        let list: Map<String, Value> = sums.into_iter().map(|(name, (_, sum))| (name, json!(sum))).collect();
+        let list = Value::Object(list).to_string();
         let list_path = self.folder.join(LIST);
-        if fs::read(&list_path).is_ok_and(|before| before == list.to_string().as_bytes()) {
+        if fs::read(&list_path).is_ok_and(|before| before == list.as_bytes()) {
             return Ok(());
         }
-        // Whole or not at all, whenever this process ends.
-        let partial = self.folder.join(format!(".{LIST}.{}", std::process::id()));
-        fs::write(&partial, list.to_string()).map_err(failed)?;
-        fs::rename(&partial, &list_path).map_err(failed)
+        self.write(LIST, &list).map_err(failed)
+    }
+
+    /// What is known under `page`.
+    pub(crate) fn facts(&self, page: &str) -> Option<Facts> {
+        self.book().remove(page)
+    }
+
+    /// Keeps what was found out under `page`.
+    pub(crate) fn note(&self, page: String, facts: Facts) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
+        let mut book = self.book();
+        if book.get(&page) == Some(&facts) {
+            return Ok(());
+        }
+        book.insert(page, facts);
+        self.write(FACTS, &json!(book).to_string()).map_err(failed)
+    }
+
+    /// A book that is absent or unreadable says nothing.
+    fn book(&self) -> Book {
+        let text = fs::read(self.folder.join(FACTS)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Whole or not at all, whenever this process ends.
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let partial = self.folder.join(format!(".{name}.{}", std::process::id()));
+        fs::write(&partial, text)?;
+        fs::rename(&partial, self.folder.join(name))
     }
 
     /// Throws out everything.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
-        for path in self.blobs().map_err(failed)? {
+        for path in self.kept().map_err(failed)? {
             fs::remove_file(path).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn blobs(&self) -> io::Result<Vec<PathBuf>> {
+    fn kept(&self) -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(&self.folder)?.collect::<io::Result<Vec<_>>>()?;
         let paths = entries.into_iter().map(|entry| entry.path());
         Ok(paths
-            .filter(|path| path.extension().is_some_and(|it| it == BLOB))
+            .filter(|path| path.extension().is_some_and(|it| it == BLOB) || path.ends_with(FACTS))
             .collect())
     }
 
     /// Checksums by file name.
-    fn sums(&self) -> io::Result<BTreeMap<String, String>> {
-        let mut sums = BTreeMap::new();
-        let mut buffer = vec![0; CHUNK];
-        for path in self.blobs()? {
+    fn sums(&self) -> io::Result<BTreeMap<String, (Age, String)>> {
+        let (mut sums, mut buffer) = (BTreeMap::new(), [0; CHUNK]);
+        for path in self.kept()? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let (mut file, mut hash, mut size) = (File::open(&path)?, crc32fast::Hasher::new(), 0);
+            let metadata = file.metadata()?;
+            let age = (metadata.len(), metadata.modified()?);
+            if let Some(seen) = self.seen.get(&name).filter(|(then, _)| *then == age) {
+                sums.insert(name, seen.clone());
+                continue;
+            }
             loop {
                 match file.read(&mut buffer)? {
                     0 => break,
@@ -90,8 +138,7 @@ impl Sealed {
                     }
                 }
             }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            sums.insert(name, format!("{size}-{:08x}", hash.finalize()));
+            sums.insert(name, (age, format!("{size}-{:08x}", hash.finalize())));
         }
         Ok(sums)
     }

@@ -4,11 +4,14 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+use crate::ladder::is_heavy;
 use crate::openvino::Failure;
 use crate::{Hint, ModelOptions};
 
 /// How many threads an inference on the CPU gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) enum Threads {
     /// So many of OpenVINO's.
     Count(usize),
@@ -25,6 +28,8 @@ pub(crate) struct Settings {
     precision: Option<String>,
     hint: Hint,
     cache: Option<PathBuf>,
+    /// Whether OpenVINO keeps compiled forms there.
+    blobs: bool,
 }
 
 impl Settings {
@@ -40,6 +45,8 @@ impl Settings {
             precision: options.precision.clone(),
             hint: options.hint.unwrap_or(Hint::Latency),
             cache,
+            // The CPU's form of a large IR is its weights once more, which take longer to check than to prepare.
+            blobs: !(device == "CPU" && is_ir(&options.path) && is_heavy(options)),
         })
     }
 
@@ -71,10 +78,18 @@ impl Settings {
         if let Some(precision) = &self.precision {
             pairs.push(("INFERENCE_PRECISION_HINT", precision.clone()));
         }
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = self.cache.as_ref().filter(|_| self.blobs) {
             pairs.push(("CACHE_DIR", cache.to_string_lossy().into_owned()));
         }
         pairs
+    }
+
+    /// The same, keeping no compiled form.
+    pub(crate) fn without_cache(&self) -> Self {
+        Self {
+            cache: None,
+            ..self.clone()
+        }
     }
 
     /// The folder of compiled models.
@@ -90,6 +105,10 @@ impl Settings {
     pub(crate) fn is_coarse(&self) -> bool {
         !self.is_cpu() || self.precision.as_deref().is_some_and(|word| word != "f32")
     }
+}
+
+fn is_ir(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "xml")
 }
 
 /// A folder that only this OpenVINO on this kind of device reads: blobs are not portable between them.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::{compile, options, path, runtime};
 use npufleet_inference::{ModelOptions, Runtime};
-use npufleet_wire::{Dtype, ErrorKind};
+use npufleet_wire::{Dtype, ErrorKind, Frame};
 
 #[test]
 fn devices_are_always_listed() {
@@ -202,5 +202,47 @@ fn compiled_models_are_cached_by_version_and_device() {
         .filter(|path| path.extension().is_some_and(|it| it == "blob"))
         .count();
     assert_eq!(blobs, 1);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+/// What was found out about a model is not believed once the file that holds it was changed, and decides nothing else.
+#[test]
+fn facts_are_kept_beside_the_compiled_model() {
+    let Some(runtime) = runtime() else { return };
+    let root = std::env::temp_dir().join(format!("npufleet-facts-{}", std::process::id()));
+    for (name, joins) in [("perceptron.xml", true), ("sequence.xml", false)] {
+        let options = ModelOptions {
+            cache_dir: Some(root.clone()),
+            digest: Some(name.to_owned()),
+            max_batch: 4,
+            ..options(name)
+        };
+        let golden = common::frame_file(&name.replace(".xml", ".in.safetensors"));
+        let member = common::rows(&golden, 0, 1);
+        let load = || {
+            let model = runtime.compile(&options).unwrap();
+            assert_eq!(model.joins(), joins, "{name}");
+            model.infer(std::slice::from_ref(&member)).remove(0).unwrap()
+        };
+        let answer = load();
+        if !joins {
+            // It is tried anew each time: that its rows depend on each other is what nobody may doubt.
+            load();
+            continue;
+        }
+        let folder = std::fs::read_dir(&root)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path()
+            .join(name);
+        let facts = std::fs::read_to_string(folder.join("facts.json")).unwrap();
+        for changed in [&facts, "not json", &facts.replace("true", "false")] {
+            std::fs::write(folder.join("facts.json"), changed).unwrap();
+            common::assert_same(&load(), &Frame::decode(answer.clone()).unwrap());
+            assert!(folder.join("facts.json").exists());
+        }
+    }
     std::fs::remove_dir_all(&root).unwrap();
 }

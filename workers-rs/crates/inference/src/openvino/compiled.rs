@@ -7,6 +7,8 @@ use openvino_sys::{
     ov_compiled_model_create_infer_request, ov_compiled_model_free, ov_compiled_model_get_property, ov_compiled_model_t,
 };
 
+use crate::memory::FREEING;
+
 use super::failure::{c_text, check, take_text};
 use super::{Call, Core, Failure, Request};
 
@@ -51,6 +53,7 @@ impl Compiled {
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        let _freeing = FREEING.read();
         // SAFETY: compiled by the core, freed once; every request holds a clone of it, so none is left.
         unsafe { ov_compiled_model_free(self.model) };
     }

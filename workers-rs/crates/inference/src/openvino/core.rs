@@ -12,6 +12,8 @@ use openvino_sys::{
 };
 use parking_lot::Mutex;
 
+use crate::memory::let_go;
+
 #[cfg(feature = "double")]
 use super::double;
 use super::failure::{c_text, check, take_text};
@@ -117,6 +119,12 @@ impl Core {
         // SAFETY: `path` is NUL-terminated; null weights mean "beside the model"; `model` is valid for one write.
         check(unsafe { ov_core_read_model(self.core, path.as_ptr(), ptr::null(), &raw mut model) })?;
         Ok(Graph::new(model))
+    }
+
+    /// Lets go of the pages of a model's files that are still resident because it has been loaded from them.
+    pub(crate) fn let_go(&self, wanted: impl Fn(&Path) -> bool) {
+        let _loading = self.loading.lock();
+        let_go(wanted);
     }
 
     /// Compiles a graph for a device; seconds for large models.

@@ -9,6 +9,8 @@ use openvino_sys::{
     ov_port_get_element_type, ov_port_get_partial_shape, ov_rank_t,
 };
 
+use crate::memory::FREEING;
+
 use super::Failure;
 use super::failure::{check, take_text};
 use super::shape::{partial_dims_of, rank_of, take_partial_shape};
@@ -106,6 +108,7 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
+        let _freeing = FREEING.read();
         // SAFETY: read by the core, freed once; compiled models keep what they need of it.
         unsafe { ov_model_free(self.model) };
     }

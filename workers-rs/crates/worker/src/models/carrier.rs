@@ -102,7 +102,11 @@ impl Network for Carrier {
 
     fn max_rows(&self) -> usize {
         // Requests that must not be mixed go one by one, each with as many rows as it has.
-        if self.model.joins() { self.model.max_batch() } else { 1 }
+        if self.model.joins() {
+            self.model.rows_at_once()
+        } else {
+            1
+        }
     }
 
     fn check(&self, layout: &Layout) -> Result<usize> {
