@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from npufleet.broker import streams
@@ -113,8 +114,15 @@ class Jobs:
             draft.message(tensors, key=None if key is None else f"{key}/{number}")
             for number, tensors in enumerate(many)
         ]
-        await batch.store_many(self._control, self._prefix, messages, timeout)
-        return [self._job(message) for message in messages]
+        storing = asyncio.create_task(batch.store_many(self._control, self._prefix, messages, timeout))
+        try:
+            await asyncio.sleep(0)
+            # Made while the broker is at work.
+            handles = [self._job(message) for message in messages]
+            await storing
+        finally:
+            storing.cancel()
+        return handles
 
     async def flow(self, kind: str, stages: Sequence[Stage], wish: Wish, timeout: float = SUBMIT_S) -> Flow:  # noqa: ASYNC109
         """Submit a chain or a group; see `AsyncFleet.chain` and `AsyncFleet.group`."""
