@@ -66,7 +66,7 @@ def _tracing(url: str, effort: Effort) -> Iterator[Figure]:
             "100 %": lambda: run(**on, OTEL_TRACES_SAMPLER_ARG="1.0"),
         },
         # The differences looked for are smaller than a noisy moment: more rounds than elsewhere.
-        effort.repeats + 2,
+        3 * effort.repeats,
     )
     base = samples["disabled"]
     yield figure("tracing sampled off, calls/s against disabled", samples["off"], "1/s", floor=base, target=">= 0.97")
