@@ -21,7 +21,7 @@ MIB = 1 << 20
 KEPT = 150
 """Results of a mebibyte that are alive at once."""
 
-NOISE = 8 * MIB
+NOISE = 16 * MIB
 """What allocators and interpreters take and give back meanwhile."""
 
 
