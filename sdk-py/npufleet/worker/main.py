@@ -20,7 +20,7 @@ from npufleet.transport.connection import Client
 from npufleet.wire import header
 from npufleet.wire.contract import OPERATIONS, VERSION
 from npufleet.wire.contract import operation as contract_operation
-from npufleet.worker import batch
+from npufleet.worker import batch, memory
 from npufleet.worker.aside import aside
 from npufleet.worker.cancel import Canceller
 from npufleet.worker.connection import connect_at_last, first
@@ -61,6 +61,7 @@ _log = logging.getLogger(__name__)
 
 def run(options: Options) -> int:
     """Run a worker until SIGTERM or SIGINT, drain it, and return the exit code: 1 when the connection was closed."""
+    memory.keep_one_arena()
     # An executor that wants to run should not wait 5 ms for the event loop's thread to pause.
     sys.setswitchinterval(SWITCH_SECONDS)
     return asyncio.run(Worker(options).run())
