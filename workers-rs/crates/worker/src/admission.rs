@@ -17,27 +17,27 @@ use crate::payloads::Payload;
 use crate::request::{Asked, Now, Request};
 
 impl Core {
-    /// Makes a request of a message that arrived at `now`; one that cannot be done is refused.
+    /// Makes a request of a message that arrived at `now`, of which `asked` is what it says; one that cannot be done is
+    /// refused.
     pub(crate) fn prepare(
         &self,
         endpoint: &Arc<Endpoint>,
         lane: Lane,
-        message: Message,
+        (message, asked): (&Message, &Asked<'_>),
         payload: Result<Payload>,
         now: &Now,
     ) -> Option<Request> {
-        let asked = Asked::read(message.headers());
         // Without a reply subject there is nobody to answer, and nothing else that the work would be good for.
         let reply = message.reply()?;
         let checked = payload.and_then(|payload| {
-            let bytes = payload.bytes(&message);
-            let (prepared, deadline) = check(endpoint, &asked, &bytes, now)?;
+            let bytes = payload.bytes(message);
+            let (prepared, deadline) = check(endpoint, asked, &bytes, now)?;
             Ok((payload, bytes.len(), prepared, deadline))
         });
         let (payload, size, prepared, deadline) = match checked {
             Ok(checked) => checked,
             Err(error) => {
-                self.refuse(endpoint, &reply, &message, &error);
+                self.refuse(endpoint, &reply, message, &error);
                 return None;
             }
         };
@@ -57,7 +57,7 @@ impl Core {
             payload,
             fetching,
             reader,
-            message,
+            message: message.clone(),
             lane,
             is_fallback,
             arrived: now.instant,
@@ -76,15 +76,15 @@ impl Core {
         let mut fetches = self.fetches.lock();
         while fetches.try_join_next().is_some() {}
         let fetch = async move {
-            let payload = core.fetched(&message, &now).await.map(Payload::Fetched);
-            let mut admitted = Vec::from_iter(core.prepare(&endpoint, lane, message, payload, &now));
+            let asked = Asked::read(message.headers());
+            let payload = core.fetched(&asked, &now).await.map(Payload::Fetched);
+            let mut admitted = Vec::from_iter(core.prepare(&endpoint, lane, (&message, &asked), payload, &now));
             core.queue_all(&mut admitted, Instant::now());
         };
         fetches.spawn_on(fetch, &self.runtime);
     }
 
-    async fn fetched(self: &Arc<Self>, message: &Message, now: &Now) -> Result<Bytes> {
-        let asked = Asked::read(message.headers());
+    async fn fetched(self: &Arc<Self>, asked: &Asked<'_>, now: &Now) -> Result<Bytes> {
         let deadline = asked.deadline(now)?;
         let Ok(Ok(_right)) = timeout_at(deadline.into(), self.payloads.fetches.acquire()).await else {
             return Err(too_late(now.instant.elapsed()));

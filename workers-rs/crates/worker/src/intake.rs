@@ -132,7 +132,7 @@ impl Intake {
             },
         };
         self.admitted
-            .extend(self.core.prepare(endpoint, lane, message, payload, &now));
+            .extend(self.core.prepare(endpoint, lane, (&message, &asked), payload, &now));
     }
 
     /// Queues what was admitted, as far as there is room and time for it.
