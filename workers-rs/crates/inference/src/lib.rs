@@ -2,15 +2,16 @@
 //!
 //! # Layout
 //! In the order in which a model meets them:
-//! - `openvino`: safe handles over OpenVINO's C library, found and loaded at run time; the only unsafe code.
+//! - `openvino`: safe handles over OpenVINO's C library, found and loaded at run time; but for `memory`, which talks to
+//!   the system, the only unsafe code.
 //! - [`Runtime`]: the library and its one core; lists every [`Device`], absent ones with the reason.
 //! - [`ModelOptions`]: what to compile and how; `settings` turns it into OpenVINO's properties.
 //!   `seal` keeps the compiled forms, and the `facts` that were measured.
 //! - `build` chooses the device, `attempt` tries one; `ladder` and `bucket` compile it for several row counts and
 //!   measure them; `independence` finds out whether rows may be joined at all, `quiet` whether inferences can fail.
-//! - `fixed` and `flexible`: execution with static shapes (buckets of rows, used as
-//!   `plan` says) and with dynamic ones (`usual` compiles for the shape that most requests have), on requests that run side by side (`lane`), as far as the `budget` of threads
-//!   goes.
+//! - `fixed` and `flexible`: execution with static shapes (buckets of rows, used as `plan` says) and with dynamic ones
+//!   (`usual` compiles for the shape that most requests have), on requests that run side by side (`lane`), as far as the
+//!   `budget` of threads goes.
 //! - [`Model`]: checks frames (`check`), joins and splits them (`batch`), and answers with frames (`reply`).
 //!
 //! Inference is synchronous on the calling thread: callers bring the threads, so no callback is ever registered.

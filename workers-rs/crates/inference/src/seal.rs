@@ -35,7 +35,7 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Waits for the folder, and throws out what is not as it was written.
     pub(crate) fn open(folder: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", folder.display()));
+        let failed = failed_in(folder);
         let lock = File::create(folder.join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut sealed = Self {
@@ -60,7 +60,7 @@ impl Sealed {
 
     /// Vouches for what is there now.
     pub(crate) fn close(self) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
+        let failed = failed_in(&self.folder);
         let sums = self.sums().map_err(failed)?;
         let list: Map<String, Value> = sums.into_iter().map(|(name, (_, sum))| (name, json!(sum))).collect();
         let list = Value::Object(list).to_string();
@@ -78,7 +78,7 @@ impl Sealed {
 
     /// Keeps what was found out under `page`.
     pub(crate) fn note(&self, page: String, facts: Facts) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
+        let failed = failed_in(&self.folder);
         let mut book = self.book();
         if book.get(&page) == Some(&facts) {
             return Ok(());
@@ -102,7 +102,7 @@ impl Sealed {
 
     /// Throws out everything.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::new(format!("cache folder {}: {error}", self.folder.display()));
+        let failed = failed_in(&self.folder);
         for path in self.kept().map_err(failed)? {
             fs::remove_file(path).map_err(failed)?;
         }
@@ -142,6 +142,11 @@ impl Sealed {
         }
         Ok(sums)
     }
+}
+
+/// What is said of an error in a folder.
+fn failed_in(folder: &Path) -> impl Fn(io::Error) -> Failure + Copy {
+    move |error| Failure::new(format!("cache folder {}: {error}", folder.display()))
 }
 
 #[cfg(test)]

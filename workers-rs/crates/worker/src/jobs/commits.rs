@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 use futures::future::join_all;
 use npufleet_link::HeaderBlock;
-use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{Notify, oneshot};
 
+use super::gathering::{Gathering, Sender};
 use super::stream::{self, Silence, Stored};
 use crate::core::Core;
 
@@ -27,8 +26,7 @@ const NO_BATCHES: u64 = 10174;
 /// The results that are to be written.
 #[derive(Default)]
 pub(super) struct Commits {
-    waiting: Mutex<Vec<Written>>,
-    bell: Notify,
+    gathering: Gathering<Written, Stored>,
     /// The stream was made without batches.
     alone: AtomicBool,
 }
@@ -37,8 +35,10 @@ struct Written {
     subject: String,
     headers: HeaderBlock,
     frame: Bytes,
-    answer: oneshot::Sender<Result<Stored, Silence>>,
 }
+
+/// A result, and who wants to know what became of it.
+type Pending = (Written, Sender<Stored>);
 
 /// Stores a result, with others if there are some; as [`stream::publish`].
 pub(super) async fn publish(
@@ -47,31 +47,22 @@ pub(super) async fn publish(
     headers: &HeaderBlock,
     frame: &Bytes,
 ) -> Result<Stored, Silence> {
-    let (answer, stored) = oneshot::channel();
-    let (subject, headers, frame) = (subject.to_owned(), headers.clone(), frame.clone());
-    let commits = &core.jobs.commits;
-    commits.waiting.lock().push(Written {
-        subject,
-        headers,
-        frame,
-        answer,
-    });
-    commits.bell.notify_one();
-    stored
-        .await
-        .unwrap_or_else(|_| Err(Silence("the worker ends".to_owned())))
+    let written = Written {
+        subject: subject.to_owned(),
+        headers: headers.clone(),
+        frame: frame.clone(),
+    };
+    core.jobs.commits.gathering.ask(written).await
 }
 
 impl Core {
     /// Writes the results that wait, those together that came together.
     pub(super) async fn commit(self: Arc<Self>) {
-        let commits = &self.jobs.commits;
+        let gathering = &self.jobs.commits.gathering;
         loop {
-            commits.bell.notified().await;
-            // Whoever can go on now may have a result too.
-            tokio::task::yield_now().await;
+            gathering.asked().await;
             loop {
-                let next = next_batch(&mut commits.waiting.lock());
+                let next = next_batch(&mut gathering.waiting());
                 if next.is_empty() {
                     break;
                 }
@@ -80,26 +71,26 @@ impl Core {
         }
     }
 
-    async fn write_together(&self, results: Vec<Written>) {
+    async fn write_together(&self, results: Vec<Pending>) {
         let together = results.len() >= FEW && !self.jobs.commits.alone.load(Relaxed);
         if together && self.is_batch_stored(&results).await {
-            for result in results {
+            for (_, answer) in results {
                 // The attempt may have ended with the worker.
-                let _ = result.answer.send(Ok(Stored::Now));
+                let _ = answer.send(Ok(Stored::Now));
             }
             return;
         }
-        let alone = results.into_iter().map(|result| async move {
+        let alone = results.into_iter().map(|(result, answer)| async move {
             let stored = stream::publish(self, &result.subject, &result.headers, &result.frame).await;
-            let _ = result.answer.send(stored);
+            let _ = answer.send(stored);
         });
         join_all(alone).await;
     }
 
     /// Whether all of them are stored; when it is not known, each one's own writing finds out.
-    async fn is_batch_stored(&self, results: &[Written]) -> bool {
+    async fn is_batch_stored(&self, results: &[Pending]) -> bool {
         let id = nuid::next();
-        let headers = (1..).zip(results).map(|(number, result)| {
+        let headers = (1..).zip(results).map(|(number, (result, _))| {
             let mut headers = result.headers.clone();
             headers.push("Nats-Batch-Id", &id);
             headers.push_number("Nats-Batch-Sequence", number);
@@ -112,7 +103,7 @@ impl Core {
         let messages: Vec<_> = results
             .iter()
             .zip(&headers)
-            .map(|(result, headers)| (&*result.subject, headers.as_bytes(), &result.frame))
+            .map(|((result, _), headers)| (&*result.subject, headers.as_bytes(), &result.frame))
             .collect();
         let Ok(answer) = stream::request_together(self, &messages).await else {
             return false;
@@ -126,9 +117,9 @@ impl Core {
 }
 
 /// Takes as many results as one batch holds.
-fn next_batch(waiting: &mut Vec<Written>) -> Vec<Written> {
+fn next_batch(waiting: &mut Vec<Pending>) -> Vec<Pending> {
     let mut bytes = 0;
-    let fitting = waiting.iter().take(MOST).take_while(|result| {
+    let fitting = waiting.iter().take(MOST).take_while(|(result, _)| {
         let is_first = bytes == 0;
         bytes += result.frame.len() + result.headers.as_bytes().len();
         is_first || bytes <= MOST_BYTES

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use npufleet_link::Message;
 use npufleet_wire::subject;
-use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
+use super::gathering::{Gathering, Sender};
 use super::stream::{RESULTS, Silence};
 use crate::core::Core;
 
@@ -25,23 +24,12 @@ const END: u16 = 204;
 /// What is known about a job: its result, and whether somebody has asked for it to be cancelled.
 pub(super) type Known = (Option<Message>, bool);
 
-type Answer = Result<Known, Silence>;
-
 /// The jobs that are to be looked at.
-#[derive(Default)]
-pub(super) struct Looks {
-    waiting: Mutex<Vec<(String, oneshot::Sender<Answer>)>>,
-    bell: Notify,
-}
+pub(super) type Looks = Gathering<String, Known>;
 
 /// What the broker has about a job.
-pub(super) async fn known(core: &Core, id: &str) -> Answer {
-    let (sender, answer) = oneshot::channel();
-    core.jobs.looks.waiting.lock().push((id.to_owned(), sender));
-    core.jobs.looks.bell.notify_one();
-    answer
-        .await
-        .unwrap_or_else(|_| Err(Silence("the worker ends".to_owned())))
+pub(super) async fn known(core: &Core, id: &str) -> Result<Known, Silence> {
+    core.jobs.looks.ask(id.to_owned()).await
 }
 
 impl Core {
@@ -49,10 +37,8 @@ impl Core {
     pub(super) async fn look(self: Arc<Self>) {
         let looks = &self.jobs.looks;
         loop {
-            looks.bell.notified().await;
-            // Whoever can go on now may have a question too.
-            tokio::task::yield_now().await;
-            let mut waiting = std::mem::take(&mut *looks.waiting.lock());
+            looks.asked().await;
+            let mut waiting = std::mem::take(&mut *looks.waiting());
             while !waiting.is_empty() {
                 let some = waiting.split_off(waiting.len().saturating_sub(MOST));
                 // The next ones need not wait for these.
@@ -61,7 +47,7 @@ impl Core {
         }
     }
 
-    async fn look_at(self: Arc<Self>, jobs: Vec<(String, oneshot::Sender<Answer>)>) {
+    async fn look_at(self: Arc<Self>, jobs: Vec<(String, Sender<Known>)>) {
         let (result, cancel) = (
             |id: &str| subject::result(&self.prefix, id),
             |id: &str| subject::cancel(&self.prefix, id),

@@ -8,7 +8,7 @@
 //! - `pull`: asks for as many jobs as can be started; `places`: which lane gets them;
 //! - `delivery`: one delivered job, its place and its acknowledgements; `order`: what its message says;
 //! - `attempt`: from there to its end; `seat`: how it waits in the queue;
-//! - `look`: whether it is over already; `post`: what is sent leaves together;
+//! - `look`: whether it is over already; `gathering`: what is asked together; `post`: what is sent leaves together;
 //! - `outcome`: results, dead letters and events; `commits`: results that are ready together are written together;
 //! - `stream`: the requests to the broker; `payloads`: large frames;
 //! - `cancel`: jobs that are no longer wanted; `failpoint`: where fault tests let a worker die.
@@ -18,6 +18,7 @@ mod cancel;
 mod commits;
 mod delivery;
 mod failpoint;
+mod gathering;
 mod look;
 mod order;
 mod outcome;
