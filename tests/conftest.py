@@ -73,7 +73,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["python", "rust"], scope="module")
-def jobs_engine(request: pytest.FixtureRequest) -> str:
+def worker_engine(request: pytest.FixtureRequest) -> str:
     """Each kind of worker, for tests that start their own."""
     if request.param == "rust" and (why := rust_worker_missing()):
         pytest.skip(why)

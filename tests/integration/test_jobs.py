@@ -39,8 +39,8 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def worker(broker: Broker, jobs_engine: str) -> Iterator[WorkerProcess]:
-    with taking(broker.url, engine=jobs_engine) as process:
+def worker(broker: Broker, worker_engine: str) -> Iterator[WorkerProcess]:
+    with taking(broker.url, engine=worker_engine) as process:
         yield process
 
 
@@ -49,12 +49,12 @@ def served(broker: Broker, worker: WorkerProcess) -> Broker:
     return broker
 
 
-async def test_a_job_has_the_result_of_its_call(served: Broker, jobs_engine: str) -> None:
+async def test_a_job_has_the_result_of_its_call(served: Broker, worker_engine: str) -> None:
     async with connected(served) as fleet:
         job = await fleet.submit("fft", X, {"norm": "ortho"})
         result = await job.result()
         assert np.allclose(result.array, np.fft.rfft(X, norm="ortho"))
-        assert (result.engine, result.device) == (jobs_engine, "CPU")
+        assert (result.engine, result.device) == (worker_engine, "CPU")
         assert result.timing is not None
         assert (await job.result()).array.shape == (5,), "the result stays"
 
@@ -94,13 +94,13 @@ def test_blocking_twins(served: Broker) -> None:
         assert slow.cancel().state == "cancelled"
 
 
-async def test_events_tell_how_a_job_goes(served: Broker, jobs_engine: str) -> None:
+async def test_events_tell_how_a_job_goes(served: Broker, worker_engine: str) -> None:
     async with connected(served) as fleet:
         job = await fleet.submit("echo", {"x": X}, {"delay": 0.3})
         seen = [event async for event in job.events()]
     states = [event.state for event in seen]
     assert states[-2:] == ["running", "succeeded"], states
-    assert seen[-1].engine == jobs_engine
+    assert seen[-1].engine == worker_engine
 
 
 async def test_many_jobs_in_atomic_batches(served: Broker) -> None:
@@ -163,7 +163,7 @@ async def test_an_attempt_that_takes_too_long_is_ended(served: Broker) -> None:
         assert history == ["running", "retrying", "running", "failed"]
 
 
-@pytest.mark.parametrize("jobs_engine", ["python"], indirect=True)  # a Rust worker hands it over
+@pytest.mark.parametrize("worker_engine", ["python"], indirect=True)  # a Rust worker hands it over
 async def test_a_failing_job_is_retried_and_becomes_a_dead_letter(served: Broker) -> None:
     async with connected(served) as fleet, client(served.url) as plain:
         before = await messages(plain, "DEAD")

@@ -29,11 +29,11 @@ def broker() -> Iterator[Broker]:
         yield running
 
 
-async def test_no_lane_starves(broker: Broker, jobs_engine: str) -> None:
+async def test_no_lane_starves(broker: Broker, worker_engine: str) -> None:
     async with connected(broker) as fleet:
         urgent = await fleet.submit_many("fft", [X] * 300, lane="realtime")
         patient = await fleet.submit_many("fft", [X] * 30, lane="low")
-        with taking(broker.url, "--executors", "1", engine=jobs_engine):
+        with taking(broker.url, "--executors", "1", engine=worker_engine):
             await asyncio.gather(*(job.result() for job in (*urgent, *patient)))
         finished = [((await job.status()).finished or 0.0, job.lane) for job in (*urgent, *patient)]
         order = [lane for _, lane in sorted(finished)]
@@ -42,11 +42,11 @@ async def test_no_lane_starves(broker: Broker, jobs_engine: str) -> None:
         assert order[:100].count("realtime") >= 80, "the urgent ones go first"
 
 
-async def test_several_workers_share_the_work(broker: Broker, jobs_engine: str) -> None:
+async def test_several_workers_share_the_work(broker: Broker, worker_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         with (
-            taking(broker.url, "--executors", "1", engine=jobs_engine),
-            taking(broker.url, "--executors", "1", engine=jobs_engine),
+            taking(broker.url, "--executors", "1", engine=worker_engine),
+            taking(broker.url, "--executors", "1", engine=worker_engine),
         ):
             jobs = await fleet.submit_many("echo", [{"x": X}] * 20, {"delay": 0.05})
             await asyncio.gather(*(job.result() for job in jobs))

@@ -50,10 +50,10 @@ async def test_a_job_waits_for_its_model_and_a_batch_of_them_is_one_inference(br
             assert counted["batches"] < 8
 
 
-async def test_the_work_of_a_traced_job_is_in_its_trace(broker: Broker, tmp_path: Path, jobs_engine: str) -> None:
+async def test_the_work_of_a_traced_job_is_in_its_trace(broker: Broker, tmp_path: Path, worker_engine: str) -> None:
     traces = {"OTEL_TRACES_EXPORTER": "", "NPUFLEET_TRACE_DIR": str(tmp_path), "OTEL_BSP_SCHEDULE_DELAY": "50"}
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    with taking(broker.url, engine=jobs_engine, **traces):
+    with taking(broker.url, engine=worker_engine, **traces):
         async with connected(broker) as fleet, client(broker.url) as plain:
             headers = {"Npu-Job-Id": "traced", "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
             payload = frame.encode({"x": np.arange(8.0)})

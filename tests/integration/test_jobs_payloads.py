@@ -39,8 +39,8 @@ async def subjects(plain: object) -> set[str]:
     return {name.removeprefix("npu.v1.payload.") for name in (await state(plain, "PAYLOADS")).get("subjects", {})}  # type: ignore[arg-type]
 
 
-async def test_large_frames_both_ways(broker: Broker, jobs_engine: str) -> None:
-    with taking(broker.url, engine=jobs_engine):
+async def test_large_frames_both_ways(broker: Broker, worker_engine: str) -> None:
+    with taking(broker.url, engine=worker_engine):
         async with connected(broker) as fleet, client(broker.url) as plain:
             job = await fleet.submit("echo", {"x": LARGE})
             assert np.array_equal((await job.result())["x"], LARGE)
@@ -60,7 +60,7 @@ async def _is(plain: object, wanted: set[str]) -> bool:
     return await subjects(plain) == wanted
 
 
-async def test_large_frames_of_many_jobs_and_of_a_repeated_submission(broker: Broker, jobs_engine: str) -> None:
+async def test_large_frames_of_many_jobs_and_of_a_repeated_submission(broker: Broker, worker_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         first = await fleet.submit("fft", LARGE, idempotency_key="large")
         again = await fleet.submit("fft", LARGE, idempotency_key="large")
@@ -68,12 +68,12 @@ async def test_large_frames_of_many_jobs_and_of_a_repeated_submission(broker: Br
         many = await fleet.submit_many("fft", [LARGE, LARGE + 1])
         assert await messages(plain, "JOBS") == 3
         assert len(await subjects(plain)) == 9
-        with taking(broker.url, engine=jobs_engine):
+        with taking(broker.url, engine=worker_engine):
             results = await asyncio.gather(*(job.result() for job in (first, *many)))
         assert np.allclose(results[2].array, np.fft.rfft(LARGE + 1))
 
 
-async def test_a_payload_that_is_gone_or_changed_is_payload_lost(broker: Broker, jobs_engine: str) -> None:
+async def test_a_payload_that_is_gone_or_changed_is_payload_lost(broker: Broker, worker_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
         gone = await fleet.submit("fft", LARGE)
         changed = await fleet.submit("fft", LARGE)
@@ -83,7 +83,7 @@ async def test_a_payload_that_is_gone_or_changed_is_payload_lost(broker: Broker,
         subject = f"npu.v1.payload.{changed.id}.in.1"
         await plain.request("$JS.API.STREAM.PURGE.PAYLOADS", b'{"filter":"%s"}' % subject.encode())
         await plain.request(subject, bytes(payloads.PIECE))
-        with taking(broker.url, engine=jobs_engine):
+        with taking(broker.url, engine=worker_engine):
             with pytest.raises(PayloadLostError, match="gone"):
                 await gone.result()
             with pytest.raises(PayloadLostError, match="digest"):
@@ -113,15 +113,15 @@ async def test_no_room_for_a_payload_is_no_job(broker: Broker) -> None:
         assert await messages(plain, "JOBS") == 0
 
 
-async def test_a_zombies_large_result_is_removed(broker: Broker, jobs_engine: str) -> None:
+async def test_a_zombies_large_result_is_removed(broker: Broker, worker_engine: str) -> None:
     async with connected(broker) as fleet, client(broker.url) as plain:
-        with taking(broker.url, engine=jobs_engine) as zombie:
+        with taking(broker.url, engine=worker_engine) as zombie:
             job = await fleet.submit("echo", {"x": LARGE}, {"delay": 0.5})
             async for event in job.events():
                 if event.state == "running":
                     break
             os.kill(zombie.process.pid, signal.SIGSTOP)
-            with taking(broker.url, engine=jobs_engine):
+            with taking(broker.url, engine=worker_engine):
                 await job.result()
                 os.kill(zombie.process.pid, signal.SIGCONT)
                 assert await asyncio.to_thread(zombie.terminate) == 0

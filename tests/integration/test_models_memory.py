@@ -12,12 +12,15 @@ import psutil
 import pytest
 
 from npufleet import Fleet
-from tests.conftest import rust_worker_missing
+from tests.support.model_stand import perceptron
 from tests.support.waiting import wait_until
-from tests.support.worker_stand import Broker, WorkerProcess
+from tests.support.worker_stand import Broker, primary_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.support.worker_stand import WorkerProcess
 
 WIDTH, LAYERS = 1024, 6
 MEBIBYTE = 1 << 20
@@ -28,38 +31,13 @@ SIZE = WIDTH * WIDTH * 4 * LAYERS
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of which the Rust worker keeps no compiled form."""
-    return perceptron(tmp_path_factory.mktemp("large"), LAYERS)
+    return perceptron(tmp_path_factory.mktemp("large") / "model.xml", WIDTH, LAYERS)
 
 
 @pytest.fixture(scope="module")
 def medium(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of which it does."""
-    return perceptron(tmp_path_factory.mktemp("medium"), LAYERS // 3)
-
-
-def perceptron(folder: Path, layers: int) -> Path:
-    """A multilayer perceptron with nothing but weights."""
-    import openvino
-    from openvino import opset13 as op
-
-    random = np.random.default_rng(1)
-    x = op.parameter(openvino.PartialShape([-1, WIDTH]), np.float32, name="x")
-    node = x
-    for _ in range(layers):
-        weights = random.standard_normal((WIDTH, WIDTH), np.float32) / 32
-        node = op.relu(op.matmul(node, op.constant(weights), transpose_a=False, transpose_b=False))
-    x.output(0).set_names({"x"})
-    node.output(0).set_names({"y"})
-    path = folder / "model.xml"
-    openvino.save_model(openvino.Model([node], [x], "large"), path, compress_to_fp16=False)
-    return path
-
-
-@pytest.fixture(params=["rust", "python"])
-def engine(request: pytest.FixtureRequest) -> str:
-    if request.param == "rust" and (why := rust_worker_missing()):
-        pytest.skip(why)
-    return str(request.param)
+    return perceptron(tmp_path_factory.mktemp("medium") / "model.xml", WIDTH, LAYERS // 3)
 
 
 @pytest.fixture
@@ -68,9 +46,8 @@ def cache() -> Iterator[Path]:
         yield Path(folder)
 
 
-def start(broker: Broker, engine: str, cache: Path) -> WorkerProcess:
-    options = ("--primary",) if engine == "python" else ()
-    return WorkerProcess(broker.url, "--cache-dir", str(cache), *options, engine=engine)
+def start(broker: Broker, engine: str, cache: Path) -> AbstractContextManager[WorkerProcess]:
+    return primary_worker(broker.url, engine, "--cache-dir", str(cache))
 
 
 def answer(fleet: Fleet) -> np.ndarray:
@@ -81,25 +58,23 @@ def resident(process: WorkerProcess) -> int:
     return psutil.Process(process.process.pid).memory_info().rss
 
 
-KEPT = {"rust": 0.4, "python": 2.0}
-"""How many times its weights may stay when models go: OpenVINO's Python package lags behind by one or two."""
+KEPT = 0.4
+"""How many times its weights may stay when models go."""
 
 
-def test_a_removed_model_gives_its_memory_back(engine: str, cache: Path, large: Path) -> None:
-    with Broker() as broker, start(broker, engine, cache) as process, Fleet.connect(broker.url) as fleet:
-        process.ready()
+def test_a_removed_model_gives_its_memory_back(worker_engine: str, cache: Path, large: Path) -> None:
+    with Broker() as broker, start(broker, worker_engine, cache) as process, Fleet.connect(broker.url) as fleet:
         begin = None
         for _ in range(5):
             fleet.models.add("large", large, precision="f32")
             answer(fleet)
             loaded = resident(process)
             fleet.models.remove("large")
-            if engine == "rust":
-                wait_until(lambda: loaded - resident(process) > 0.8 * SIZE, "the weights to leave", 10)  # noqa: B023
+            wait_until(lambda: loaded - resident(process) > 0.8 * SIZE, "the weights to leave", 10)  # noqa: B023
             # The first model brings what is there for all of them: the library, its threads, code made at run time.
             begin = begin or resident(process)
         assert begin is not None
-        wait_until(lambda: resident(process) - begin < KEPT[engine] * SIZE, "nothing to add up", 10)
+        wait_until(lambda: resident(process) - begin < KEPT * SIZE, "nothing to add up", 10)
 
 
 def blobs(cache: Path) -> dict[Path, int]:
@@ -107,10 +82,9 @@ def blobs(cache: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in cache.rglob("*.blob")}
 
 
-def test_the_compiled_cache_survives_a_restart_and_a_damage(engine: str, cache: Path, medium: Path) -> None:
+def test_the_compiled_cache_survives_a_restart_and_a_damage(worker_engine: str, cache: Path, medium: Path) -> None:
     with Broker() as broker, Fleet.connect(broker.url) as fleet:
-        with start(broker, engine, cache) as process:
-            process.ready()
+        with start(broker, worker_engine, cache) as process:
             fleet.models.add("large", medium, precision="f32", max_batch=2)
             expected = answer(fleet)
             process.terminate()
@@ -118,8 +92,7 @@ def test_the_compiled_cache_survives_a_restart_and_a_damage(engine: str, cache: 
         assert written, "compiled models are kept"
 
         def again() -> dict[Path, int]:
-            with start(broker, engine, cache) as process:
-                process.ready()
+            with start(broker, worker_engine, cache) as process:
                 process.wait("model", state="ready")
                 np.testing.assert_array_equal(answer(fleet), expected)
                 process.terminate()

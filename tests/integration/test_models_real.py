@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, Fleet
-from tests.conftest import rust_worker_missing
 from tests.support.real_models import MODELS, REAL, RealModel, speech
-from tests.support.worker_stand import Broker, WorkerProcess
+from tests.support.worker_stand import Broker, primary_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,22 +21,18 @@ if TYPE_CHECKING:
 MAX_BATCH = 4
 
 
-@pytest.fixture(scope="module", params=["rust", "python"])
-def stand(request: pytest.FixtureRequest) -> Iterator[tuple[Broker, str]]:
+@pytest.fixture(scope="module")
+def stand(worker_engine: str) -> Iterator[tuple[Broker, str]]:
     """A broker with one worker, which loads each of the models once."""
-    if request.param == "rust" and (why := rust_worker_missing()):
-        pytest.skip(why)
-    options = ("--primary",) if request.param == "python" else ()
     with (
         tempfile.TemporaryDirectory(prefix="npufleet-test-") as cache,
         Broker() as broker,
-        WorkerProcess(broker.url, "--cache-dir", cache, *options, engine=request.param) as process,
+        primary_worker(broker.url, worker_engine, "--cache-dir", cache),
     ):
-        process.ready()
         with Fleet.connect(broker.url) as fleet:
             for model in REAL:
                 fleet.models.add(model.name, model.path, max_batch=MAX_BATCH, devices=["CPU"], precision="f32")
-        yield broker, request.param
+        yield broker, worker_engine
 
 
 def check(model: RealModel, outputs: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from npufleet import AsyncFleet, PayloadTooLargeError, _engine
 from tests.conftest import rust_worker_missing
 from tests.support.waiting import until
-from tests.support.worker_stand import Broker, WorkerProcess, worker
+from tests.support.worker_stand import Broker, WorkerProcess, primary_worker, worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,7 @@ def url(request: pytest.FixtureRequest, place: Path) -> Iterator[str]:
     """A broker with a worker of one engine."""
     if request.param == "rust" and (why := compiled_arena_missing()):
         pytest.skip(why)
-    options = ("--primary",) if request.param == "python" else ()
-    with Broker() as broker, worker(broker.url, *options, engine=request.param, NPUFLEET_ARENA_DIR=str(place)):
+    with Broker() as broker, primary_worker(broker.url, request.param, NPUFLEET_ARENA_DIR=str(place)):
         yield broker.url
 
 

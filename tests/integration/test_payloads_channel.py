@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, PayloadTooLargeError
-from tests.conftest import native_missing, rust_worker_missing
 from tests.support.waiting import until
-from tests.support.worker_stand import Broker, WorkerProcess, worker
+from tests.support.worker_stand import Broker, primary_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,28 +40,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module", params=["python", "rust"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """The engine of the worker."""
-    if request.param == "rust" and (why := rust_worker_missing()):
-        pytest.skip(why)
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-def url(engine: str, there: Path) -> Iterator[str]:
+def url(worker_engine: str, there: Path) -> Iterator[str]:
     """A broker with one worker."""
-    options = ("--primary",) if engine == "python" else ()
-    with Broker() as broker, worker(broker.url, *options, engine=engine, NPUFLEET_ARENA_DIR=str(there)):
+    with Broker() as broker, primary_worker(broker.url, worker_engine, NPUFLEET_ARENA_DIR=str(there)):
         yield broker.url
-
-
-@pytest.fixture(params=["native", "pure"])
-def transport(request: pytest.FixtureRequest) -> str:
-    """The SDK's way of speaking to the broker."""
-    if request.param == "native" and (why := native_missing()):
-        pytest.skip(why)
-    return str(request.param)
 
 
 async def test_frames_that_no_message_carries_come_and_go(url: str, transport: str) -> None:
@@ -153,20 +135,13 @@ def other_host() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 async def test_two_hosts_with_curve(
-    other_host: tuple[str, str], engine: str, transport: str, tmp_path_factory: pytest.TempPathFactory
+    other_host: tuple[str, str], worker_engine: str, transport: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     namespace, address = other_host
-    options = ("--primary",) if engine == "python" else ()
     there = tmp_path_factory.mktemp("there")
     with Broker(address=address) as broker:
-        process = WorkerProcess(
-            broker.url,
-            *options,
-            engine=engine,
-            prefix=("ip", "netns", "exec", namespace),
-            NPUFLEET_ARENA_DIR=str(there),
-        )
-        with process.ready():
+        inside = ("ip", "netns", "exec", namespace)
+        with primary_worker(broker.url, worker_engine, prefix=inside, NPUFLEET_ARENA_DIR=str(there)) as process:
             async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
                 for _ in range(3):
                     assert np.array_equal((await fleet.call("echo", {"x": HUGE}))["x"], HUGE)

@@ -14,11 +14,10 @@ import pytest
 from npufleet import AsyncFleet, DeadlineExceededError, FleetError, PayloadLostError
 from npufleet.payload.channel import security
 from npufleet.wire import frame, header
-from tests.conftest import native_missing, rust_worker_missing
 from tests.support.channel_stand import ARENA, Shelf, claim, owner, owner_again
 from tests.support.responder import respond
 from tests.support.waiting import until
-from tests.support.worker_stand import Broker, arrays, call, client, deadline, kind, worker
+from tests.support.worker_stand import Broker, arrays, call, client, deadline, kind, primary_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,23 +40,12 @@ def broker() -> Iterator[Broker]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["python", "rust"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url(worker_engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker with a worker of one engine, which sees no arena but its own."""
-    if request.param == "rust" and (why := rust_worker_missing()):
-        pytest.skip(why)
-    options = ("--primary",) if request.param == "python" else ()
     folder = tmp_path_factory.mktemp("there")
-    with Broker() as running, worker(running.url, *options, engine=request.param, NPUFLEET_ARENA_DIR=str(folder)):
+    with Broker() as running, primary_worker(running.url, worker_engine, NPUFLEET_ARENA_DIR=str(folder)):
         yield running.url
-
-
-@pytest.fixture(params=["native", "pure"])
-def transport(request: pytest.FixtureRequest) -> str:
-    """The SDK's way of speaking to the broker."""
-    if request.param == "native" and (why := native_missing()):
-        pytest.skip(why)
-    return str(request.param)
 
 
 @pytest.fixture

@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from npufleet.errors import FleetError
 from npufleet.payload import layout
-from npufleet.payload.arena import Arena
 from npufleet.payload.peers import ElsewhereError
-from npufleet.wire import frame
 from npufleet.wire.claim import Claim
-from tests.support.worker_stand import call, client, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,14 +55,3 @@ def receiver(folder: Path, claim: Claim) -> int:
     with (folder / claim.arena.hex()).open("rb") as stream:
         stream.seek(layout.receiver_at(claim.slot))
         return layout.word_of(stream.read(8))
-
-
-async def reads_claims(url: str, folder: Path) -> bool:
-    """Whether the worker that answers `echo` calls reads frames that are claimed."""
-    arena = Arena(folder_in(folder))
-    slot = arena.put([frame.encode({"x": np.zeros(1000)})])
-    assert slot is not None
-    async with client(url) as plain:
-        reply = await call(plain, "echo", b"", route="call", headers={"Npu-Claim": str(slot.claim)})
-    arena.close()
-    return kind(reply) is None

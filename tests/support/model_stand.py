@@ -33,6 +33,23 @@ def linear(scale: float, rows: int = -1) -> dict[str, bytes]:
         return {"model.xml": path.read_bytes(), "model.bin": path.with_suffix(".bin").read_bytes()}
 
 
+def perceptron(path: Path, width: int, layers: int) -> Path:
+    """Write an IR model y = f(x), x of shape [rows, width], that is nothing but the weights of its equal layers."""
+    import openvino
+    from openvino import opset13 as op
+
+    random = np.random.default_rng(1)
+    x = op.parameter(openvino.PartialShape([-1, width]), np.float32, name="x")
+    node = x
+    for _ in range(layers):
+        weights = (random.standard_normal((width, width)) / np.sqrt(width)).astype(np.float32)
+        node = op.relu(op.matmul(node, op.constant(weights), transpose_a=False, transpose_b=False))
+    x.output(0).set_names({"x"})
+    node.output(0).set_names({"y"})
+    openvino.save_model(openvino.Model([node], [x], path.stem), path, compress_to_fp16=False)
+    return path
+
+
 async def register(
     plain: Client, name: str, version: int, files: dict[str, bytes], /, *, max_batch: int = 8, **changes: Any
 ) -> None:

@@ -21,6 +21,7 @@ from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from nats.aio.msg import Msg
 
@@ -152,10 +153,16 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def worker(url: str, *options: str, engine: str = "python", **environment: str) -> Iterator[WorkerProcess]:
-    """A worker that is ready."""
-    with WorkerProcess(url, *options, engine=engine, **environment) as process:
+def worker(url: str, *options: str, engine: str = "python", **more: Any) -> Iterator[WorkerProcess]:
+    """A worker that is ready; `more` is what `WorkerProcess` takes."""
+    with WorkerProcess(url, *options, engine=engine, **more) as process:
         yield process.ready()
+
+
+def primary_worker(url: str, engine: str, *options: str, **more: Any) -> AbstractContextManager[WorkerProcess]:
+    """A worker that is ready and serves the call subjects, which a Python worker has to be told."""
+    primary = ("--primary",) if engine == "python" else ()
+    return worker(url, *primary, *options, engine=engine, **more)
 
 
 @contextlib.asynccontextmanager

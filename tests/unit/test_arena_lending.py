@@ -11,10 +11,8 @@ import pytest
 from npufleet.errors import PayloadLostError
 from npufleet.payload.arena import Arena
 from npufleet.payload.peers import Peers
-from tests.support.arena_stand import folder_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FRAME = os.urandom(10_000)
@@ -27,18 +25,6 @@ def living(_: bytes) -> bool:
 
 def dead(_: bytes) -> bool:
     return False
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return folder_in(tmp_path)
-
-
-@pytest.fixture
-def arena(folder: Path) -> Iterator[Arena]:
-    opened = Arena(folder)
-    yield opened
-    opened.close()
 
 
 def test_a_lent_frame_comes_back_from_its_reader(arena: Arena, folder: Path) -> None:

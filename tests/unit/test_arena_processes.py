@@ -12,30 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from npufleet.payload import folder as folders
-from npufleet.payload.arena import Arena
 from npufleet.payload.peers import ElsewhereError, Peers
 from npufleet.wire.claim import Claim
-from tests.support.arena_stand import folder_in
 from tests.support.broker_stand import source_environment
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from npufleet.payload.arena import Arena
+
 FRAME = os.urandom(10_000)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return folder_in(tmp_path)
-
-
-@pytest.fixture
-def arena(folder: Path) -> Iterator[Arena]:
-    opened = Arena(folder)
-    yield opened
-    opened.close()
 
 
 OWNER = """

@@ -18,14 +18,9 @@ from npufleet.payload.layout import Entry
 from npufleet.payload.peers import ElsewhereError, Peers
 from npufleet.wire.claim import Claim
 from tests.contract.vectors import CONTRACT, cases
-from tests.support.arena_stand import IDENTITY, folder_in, outcome, receiver, write_case
+from tests.support.arena_stand import IDENTITY, outcome, receiver, write_case
 
 FRAME = os.urandom(10_000)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return folder_in(tmp_path)
 
 
 @pytest.mark.parametrize("case", cases("arena", "headers"))

@@ -13,25 +13,11 @@ import pytest
 
 from npufleet.payload.arena import Arena
 from npufleet.payload.peers import ElsewhereError, Peers
-from tests.support.arena_stand import folder_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FRAME = os.urandom(10_000)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return folder_in(tmp_path)
-
-
-@pytest.fixture
-def arena(folder: Path) -> Iterator[Arena]:
-    opened = Arena(folder)
-    yield opened
-    opened.close()
 
 
 def test_a_full_arena_has_no_room_and_has_it_again(folder: Path) -> None:

@@ -13,25 +13,11 @@ from npufleet.errors import PayloadLostError
 from npufleet.payload import folder as folders
 from npufleet.payload.arena import Arena
 from npufleet.payload.peers import Peers
-from tests.support.arena_stand import folder_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FRAME = os.urandom(10_000)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return folder_in(tmp_path)
-
-
-@pytest.fixture
-def arena(folder: Path) -> Iterator[Arena]:
-    opened = Arena(folder)
-    yield opened
-    opened.close()
 
 
 def test_it_is_made_with_the_first_frame(tmp_path: Path) -> None:
