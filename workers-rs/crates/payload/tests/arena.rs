@@ -269,6 +269,9 @@ fn arenas_of_processes_that_are_no_more_are_removed() {
     fs::copy(&files(&place)[0], &dead).unwrap();
     assert_eq!(place.folder().clean(), 1);
     assert!(!dead.exists());
+    fs::copy(&files(&place)[0], &dead).unwrap();
+    Peers::new(Some(place.folder())).sweep();
+    assert!(!dead.exists(), "also by whoever never had it open");
     assert!(files(&place).len() == 1, "one that lives stays");
     drop(arena);
     assert!(files(&place).is_empty());

@@ -165,8 +165,9 @@ impl Inner {
         };
         if !dead.is_empty() {
             self.known.write().retain(|id, _| !dead.contains(id));
-            folder.clean();
         }
+        // Also those that were never opened here: whoever had may be dead too.
+        folder.clean();
     }
 }
 
