@@ -52,6 +52,7 @@ mod usual;
 
 pub use budget::Budget;
 pub use device::Device;
+pub use memory::keep_one_arena;
 pub use model::Model;
 pub use options::{Hint, ModelOptions};
 pub use port::Port;

@@ -1,10 +1,27 @@
 //! Memory that goes back to the system: of a model that goes, and of files that a model has read.
+//!
+//! glibc gives back what is free in its main arena, and keeps some of what is free in the others: of a model whose weights
+//! were made by several threads, now this layer stayed and now that.
 
 use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::{ffi::c_void, fs};
 
 use parking_lot::RwLock;
+
+/// Has all threads that start from now on share one arena of the C library, as far as it has such.
+pub fn keep_one_arena() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        /// As glibc numbers it.
+        const M_ARENA_MAX: i32 = -8;
+        unsafe extern "C" {
+            fn mallopt(parameter: i32, value: i32) -> i32;
+        }
+        // SAFETY: takes two numbers, and may be called from any thread at any time.
+        unsafe { mallopt(M_ARENA_MAX, 1) };
+    }
+}
 
 /// Gives what was freed back to the system when it is dropped: the last field of what frees much.
 pub(crate) struct GiveBack;

@@ -24,6 +24,7 @@ use crate::{Config, Error, executor};
 /// # Errors
 /// When it could not start.
 pub fn run(config: Config) -> Result<(), Error> {
+    npufleet_inference::keep_one_arena();
     run_until(config, async {
         match signal().await {
             Ok(()) => {}
