@@ -6,7 +6,6 @@ NPUFLEET_BACKLOG says how many jobs; a million take some minutes.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from npufleet import AsyncFleet
 from tests.bench.figure import figure
 from tests.bench.jobs import durable_broker
-from tests.bench.jobs_client import TENSORS
+from tests.bench.jobs_client import TENSORS, left
 from tests.support.worker_stand import WorkerProcess, client
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ SHARE = 0.2
 
 
 class Sample(NamedTuple):
-    """At a time, in seconds: jobs that are still in the stream, and the worker's memory in bytes."""
+    """At a time, in seconds: jobs that are not acknowledged, and the worker's memory in bytes."""
 
     at: float
     left: int
@@ -67,8 +66,7 @@ async def _watch(url: str, pid: int) -> list[Sample]:
     async with client(url) as plain:
         while not samples or samples[-1].left:
             await asyncio.sleep(EVERY_S)
-            state = json.loads((await plain.request("$JS.API.STREAM.INFO.JOBS")).data)["state"]
-            samples.append(Sample(time.monotonic(), state["messages"], _memory(pid)))
+            samples.append(Sample(time.monotonic(), await left(plain), _memory(pid)))
     return samples
 
 

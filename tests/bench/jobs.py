@@ -23,11 +23,9 @@ def measure(effort: Effort) -> Iterator[Figure]:
     with durable_broker() as broker:
         asyncio.run(_raw_stream(broker.url))
         yield from _submitting(broker.url, effort)
-    with durable_broker() as broker:
-        removed = [_client(broker.url, "removed", effort.seconds) for _ in range(effort.repeats)]
     with durable_broker() as broker, WorkerProcess(broker.url, engine="rust") as worker:
         worker.wait("jobs", state="taking")
-        yield from _doing(broker.url, effort, [each["rate"] for each in removed])
+        yield from _doing(broker.url, effort)
 
 
 @contextlib.contextmanager
@@ -65,8 +63,7 @@ def _submitting(url: str, effort: Effort) -> Iterator[Figure]:
     yield figure("submit_many, fsync, alone", rates["many"], "jobs/s", target=">= 20000")
 
 
-def _doing(url: str, effort: Effort, removed: list[float]) -> Iterator[Figure]:
-    yield figure("jobs acknowledged, fsync, nothing else", removed, "jobs/s")
+def _doing(url: str, effort: Effort) -> Iterator[Figure]:
     whole = [_client(url, "whole", effort.seconds) for _ in range(effort.repeats)]
     yield figure(
         "jobs end to end, fsync, one Rust worker", [each["rate"] for each in whole], "jobs/s", target=">= 5000"

@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
 
 TENSORS = {"x": np.arange(8.0)}
 IN_FLIGHT = 64
 BATCH = 1000
 WHOLE = 10_000
-REMOVED = 4_000
-"""Less than a consumer may have open."""
 
 
 async def submit(fleet: AsyncFleet, seconds: float) -> dict[str, float]:
@@ -57,33 +54,8 @@ async def whole(fleet: AsyncFleet, _: float) -> dict[str, float]:
     control = await fleet.control.client()
     started = time.perf_counter()
     await fleet.submit_many("echo", [TENSORS] * WHOLE)
-    await _until_empty(control)
+    await _until_done(control)
     return {"rate": WHOLE / (time.perf_counter() - started)}
-
-
-async def removed(fleet: AsyncFleet, _: float) -> dict[str, float]:
-    """How fast the broker removes jobs that are acknowledged, while it does nothing else."""
-    control = await fleet.control.client()
-    await fleet.submit_many("echo", [TENSORS] * REMOVED)
-    acknowledgements: list[str] = []
-    delivered = asyncio.Event()
-
-    async def deliver(message: Msg) -> None:
-        if message.reply:
-            acknowledgements.append(message.reply)
-        if len(acknowledgements) == REMOVED:
-            delivered.set()
-
-    inbox = control.new_inbox()
-    await control.subscribe(inbox, cb=deliver)
-    ask = json.dumps({"batch": REMOVED, "expires": 5_000_000_000, "group": "workers", "priority": 0}).encode()
-    await control.publish("$JS.API.CONSUMER.MSG.NEXT.JOBS.job-normal", ask, reply=inbox)
-    await delivered.wait()
-    started = time.perf_counter()
-    for acknowledgement in acknowledgements:
-        await control.publish(acknowledgement, b"+ACK")
-    await _until_empty(control)
-    return {"rate": REMOVED / (time.perf_counter() - started)}
 
 
 async def idle(fleet: AsyncFleet, seconds: float) -> dict[str, float]:
@@ -99,10 +71,15 @@ async def idle(fleet: AsyncFleet, seconds: float) -> dict[str, float]:
     return {"added_ms": jobs - calls, "job_ms": jobs, "call_ms": calls}
 
 
-async def _until_empty(control: Client) -> None:
+async def left(control: Client) -> int:
+    """How many jobs are not acknowledged."""
+    info = json.loads((await control.request("$JS.API.CONSUMER.INFO.JOBS.job-normal")).data)
+    return int(info["num_pending"] + info["num_ack_pending"])
+
+
+async def _until_done(control: Client) -> None:
     while True:
-        info = json.loads((await control.request("$JS.API.STREAM.INFO.JOBS")).data)
-        if info["state"]["messages"] == 0:
+        if await left(control) == 0:
             return
         await asyncio.sleep(0.01)
 
@@ -120,7 +97,7 @@ async def _p50_ms(work: Callable[[], Awaitable[None]], seconds: float) -> float:
 
 async def main(what: str, url: str, seconds: float) -> None:
     """Measure one thing."""
-    measures = {"submit": submit, "many": many, "whole": whole, "removed": removed, "idle": idle}
+    measures = {"submit": submit, "many": many, "whole": whole, "idle": idle}
     async with AsyncFleet.connect(url) as fleet:
         json.dump(await measures[what](fleet, seconds), sys.stdout)
 

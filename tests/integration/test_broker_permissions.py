@@ -115,7 +115,7 @@ async def test_may_not_subscribe(broker: Durable, user: str, subject: str, queue
         ("client1", "npu.v1.advance.a"),
         ("worker", "npu.v1.cancel.a.1"),
         ("worker", "npu.v1.schedule.a"),
-        ("worker", "$JS.API.STREAM.PURGE.JOBS"),
+        ("worker", "$JS.API.STREAM.PURGE.RESULTS"),
         ("worker", "$JS.API.STREAM.MSG.DELETE.RESULTS"),
         ("worker", "$JS.API.CONSUMER.CREATE.JOBS.mine"),
         ("worker", "$JS.API.CONSUMER.DELETE.JOBS.job-normal"),

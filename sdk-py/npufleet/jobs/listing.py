@@ -63,6 +63,12 @@ async def newest(
             _add(found, statuses.merged(known, said))
     async for stored in _newest(client, streams.RESULTS, f"{start}.result.*", limit):
         _add(found, statuses.of_result(_last_token(stored), stored))
+    # A message may stay a while when its job is over.
+    waiting = [job.result_subject(each.job_id, prefix) for each in found.values() if not each.over]
+    for first in range(0, len(waiting), AT_ONCE):
+        question = {"multi_last": waiting[first : first + AT_ONCE]}
+        for stored in await jetstream.scan(client, streams.RESULTS, question, ANSWER_S):
+            _add(found, statuses.of_result(_last_token(stored), stored))
     chosen = [each for each in found.values() if state in (None, each.state) and operation in (None, each.operation)]
     return sorted(chosen, key=lambda each: each.at or each.submitted or 0.0, reverse=True)[:limit]
 
@@ -81,7 +87,9 @@ async def _queue(client: Client, prefix: str, lane: str) -> QueueStatus:
         waiting[route] = answer["num_pending"]
         running += answer["num_ack_pending"]
         redelivered += answer["num_redelivered"]
-        question = {"seq": 1, "next_by_subj": f"{prefix}.v{VERSION}.{route}.{lane}.>", "batch": 1}
+        # What lies below is over and waits for its removal.
+        start = answer["ack_floor"]["stream_seq"] + 1
+        question = {"seq": start, "next_by_subj": f"{prefix}.v{VERSION}.{route}.{lane}.>", "batch": 1}
         first = await jetstream.scan(client, streams.JOBS, question, ANSWER_S)
         oldest += [(job.now_us() - statuses.microseconds(stored.time)) / 1e6 for stored in first]
     total = sum(waiting.values())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WRONG_LAST_SEQUENCE: Final = 10071
 STORE_FAILED: Final = 10077
 DUPLICATE_IN_BATCH: Final = 10201
+PURGE_REFUSED: Final = 10110
 PER_SUBJECT: Final = "per subject"
 FULL: Final = frozenset({STORE_FAILED, 10002, 10023, 10047})
 """Codes with which a stream, its account or its server says that there is no room."""
@@ -35,6 +36,10 @@ GONE: Final = frozenset({"404", "408"})
 
 class AlreadyThereError(Exception):
     """A compare-and-set found another message on the subject."""
+
+
+class PurgeRefusedError(UnavailableError):
+    """The stream was made so that it cannot be purged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,8 @@ async def ask(client: Client, question: str, body: Mapping[str, Any] | None, sec
         raise UnavailableError(f"{question}: {error or type(error).__name__}") from error
     answer: dict[str, Any] = json.loads(message.data)
     if "error" in answer:
-        raise UnavailableError(f"{question}: {answer['error']['description']}")
+        refused = answer["error"].get("err_code") == PURGE_REFUSED
+        raise (PurgeRefusedError if refused else UnavailableError)(f"{question}: {answer['error']['description']}")
     return answer
 
 

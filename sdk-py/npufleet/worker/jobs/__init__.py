@@ -4,6 +4,7 @@
     places      which lane gets a free place: in proportion to the weights of those that have work
     pull        asks the consumers for as many jobs as there are places
     outcome     what is written when a job is over: result, dead letter, events
+    sweep       takes what is over off the stream, many jobs with one write
     attempt     what is done with one delivery
     failpoint   where fault tests let a worker die
     consumer    all deliveries: begun, kept alive, drained

@@ -12,11 +12,13 @@ import nats.errors
 
 from npufleet.broker import streams
 from npufleet.errors import CallCancelledError, FleetError
+from npufleet.transport.connection import give_up
 from npufleet.wire import header, job
 from npufleet.wire.contract import VERSION
 from npufleet.wire.job import JobRequest
 from npufleet.worker.jobs.attempt import Attempt, Services
 from npufleet.worker.jobs.pull import Puller
+from npufleet.worker.jobs.sweep import Sweep
 from npufleet.worker.reply import failure
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Jobs:
         self._stopped = asyncio.Event()
         names = streams.consumers(services.prefix)
         self._puller = Puller(client, names, self._free, self._begin)
+        self._sweep = Sweep(client, names)
 
     async def run(self) -> None:
         """Take jobs until `drain`; waits for the streams as long as there are none."""
@@ -71,12 +74,15 @@ class Jobs:
         self._events.emit("jobs", state="taking")
         keeping = asyncio.create_task(keep_alive(self._deliveries, seconds / 3))
         telling = asyncio.create_task(self._tell_progress())
+        sweeping = asyncio.create_task(self._sweep.run())
         try:
             await self._puller.run()
         finally:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             keeping.cancel()
             telling.cancel()
+            await give_up(sweeping)
+            await self._sweep.sweep()
 
     async def stop(self) -> None:
         """Take no more jobs; what was delivered by now is given back or done."""
@@ -112,6 +118,8 @@ class Jobs:
             else:
                 await Attempt(self._services, delivery).run()
                 self._seconds += 0.1 * (loop.time() - started - self._seconds)
+                if delivery.over:
+                    self._sweep.over(delivery)
         except (FleetError, nats.errors.Error, OSError) as error:
             # Whoever gets it then sees what has been written.
             _log.warning("job %s is left to be delivered again: %s", delivery.job_id, error or repr(error))

@@ -24,7 +24,8 @@ class Delivery:
     """A message of the stream JOBS while this worker has it.
 
     `delivered` counts its deliveries, this one included; `sequence` is its place in the stream; `pending` is how many
-    more wait for the same consumer. `attempt` counts over hand-overs too; `told` is the progress that was told last.
+    more wait for the same consumer. `attempt` counts over hand-overs too; `told` is the progress that was told last;
+    `over` says that the broker will not deliver it again.
     """
 
     client: Client
@@ -39,6 +40,7 @@ class Delivery:
     cancelled: bool = False
     attempt: int = 0
     told: float = 0.0
+    over: bool = False
 
     @classmethod
     def of(cls, client: Client, message: Msg) -> Delivery:
@@ -61,7 +63,7 @@ class Delivery:
         )
 
     async def acknowledge(self) -> None:
-        """Take the job off the stream and wait until the broker has; raises `UnavailableError` when it is silent."""
+        """Say that the job is over and wait until the broker knows; raises `UnavailableError` when it is silent."""
         await self._confirmed(b"+ACK")
 
     async def terminate(self) -> None:
@@ -81,3 +83,4 @@ class Delivery:
             await self.client.request(self.message.reply, word, timeout=ANSWER_S)
         except (nats.errors.Error, OSError) as error:
             raise UnavailableError(f"an acknowledgement is not confirmed: {error or type(error).__name__}") from error
+        self.over = True

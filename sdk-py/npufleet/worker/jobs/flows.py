@@ -15,6 +15,7 @@ from npufleet.wire import job
 from npufleet.worker.jobs.consumer import ASK_AGAIN_S, ack_wait, keep_alive
 from npufleet.worker.jobs.flow import Run
 from npufleet.worker.jobs.pull import Puller
+from npufleet.worker.jobs.sweep import Sweep
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -41,6 +42,8 @@ class Flows:
         self._stopped = asyncio.Event()
         names = streams.consumers(prefix, streams.FLOWS)
         self._puller = Puller(client, names, lambda: AT_ONCE - len(self._tasks), self._begin, streams.FLOWS)
+        # A plan leaves by its acknowledgement, unless the broker was killed over that.
+        self._sweep = Sweep(client, names, streams.FLOWS)
 
     async def run(self) -> None:
         """Take plans until `stop`; waits for the stream as long as there is none."""
@@ -50,6 +53,7 @@ class Flows:
         await self._client.subscribe(job.advance_subject("*", self._prefix), cb=self._step_over)
         await self._client.subscribe(job.cancel_subject("*", self._prefix), cb=self._cancelled)
         keeping = asyncio.create_task(keep_alive(self._deliveries, seconds / 3))
+        sweeping = asyncio.create_task(self._sweep.run())
         try:
             await self._puller.run()
         finally:
@@ -57,6 +61,7 @@ class Flows:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             keeping.cancel()
+            sweeping.cancel()
 
     async def stop(self) -> None:
         """Take no more plans, and give back those that are held: another worker goes on with them."""

@@ -96,7 +96,7 @@ impl Delivery {
         }
     }
 
-    /// Takes the job off the stream and waits until the broker has.
+    /// Says that the job is over, and waits until the broker knows.
     pub(super) async fn acknowledge(&self, core: &Core) -> Result<(), Silence> {
         self.confirmed(core, b"+ACK").await
     }
@@ -109,6 +109,7 @@ impl Delivery {
     async fn confirmed(&self, core: &Core, word: &'static [u8]) -> Result<(), Silence> {
         let answer = stream::request(core, &self.ack, b"", &Bytes::from_static(word)).await?;
         if answer.status() == 0 {
+            core.jobs.sweep.over(self);
             return Ok(());
         }
         Err(Silence("an acknowledgement is not confirmed: no consumer".to_owned()))

@@ -10,6 +10,7 @@
 //! - `attempt`: from there to its end; `seat`: how it waits in the queue;
 //! - `look`: whether it is over already; `gathering`: what is asked together; `post`: what is sent leaves together;
 //! - `outcome`: results, dead letters and events; `commits`: results that are ready together are written together;
+//! - `sweep`: what is over is removed together;
 //! - `stream`: the requests to the broker; `payloads`: large frames;
 //! - `cancel`: jobs that are no longer wanted; `failpoint`: where fault tests let a worker die.
 
@@ -28,6 +29,7 @@ mod post;
 mod pull;
 mod seat;
 mod stream;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub(crate) use failpoint::FailPoint;
 use look::Looks;
 use pull::Puller;
 pub(crate) use seat::Seat;
+use sweep::Sweep;
 
 /// How long the streams are waited for before they are looked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -72,6 +75,7 @@ pub(crate) struct Jobs {
     puller: Puller,
     looks: Looks,
     commits: Commits,
+    sweep: Sweep,
     /// Rung when something waits to be sent.
     posted: Notify,
     /// Rung when the last job has ended.
@@ -90,6 +94,7 @@ impl Jobs {
             puller: Puller::default(),
             looks: Looks::default(),
             commits: Commits::default(),
+            sweep: Sweep::default(),
             posted: Notify::new(),
             idle: Notify::new(),
             fail_point,
@@ -150,10 +155,12 @@ impl Core {
             tokio::spawn(tell_progress(Arc::clone(self))),
             tokio::spawn(Arc::clone(self).look()),
             tokio::spawn(Arc::clone(self).commit()),
+            tokio::spawn(Arc::clone(self).sweep()),
         ];
         self.pull_jobs().await;
         self.no_jobs().await;
         background.iter().for_each(JoinHandle::abort);
+        self.sweep_lanes().await;
     }
 
     /// Takes no more jobs; what arrives after all is given back.

@@ -170,8 +170,9 @@ impl Core {
                 );
             }
         });
-        // Both ends are the same to whoever waits.
-        let _ = timeout(WAIT, self.jobs.puller.arrived.notified()).await;
+        if timeout(WAIT, self.jobs.puller.arrived.notified()).await.is_err() {
+            self.jobs.sweep.ring();
+        }
         // The broker forgets the requests of a subscription that has gone.
         self.unsubscribe(&[number]).await;
     }
