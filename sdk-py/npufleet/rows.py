@@ -70,12 +70,14 @@ def cut(arrays: Arrays, size: int) -> Iterator[Arrays]:
 async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays:
     """Send the rows in requests of at most `size`, `concurrency` at a time; the first error ends all of it."""
     count = len(next(iter(arrays.values())))
-    chunks = enumerate(cut(arrays, size))
-    done: dict[int, list[Arrays]] = {}
+    chunks = zip(range(0, max(count, 1), size), cut(arrays, size), strict=True)
+    outputs = Outputs(count)
 
     async def work() -> None:
-        for number, chunk in chunks:
-            done[number] = await send_or_split(chunk, send)
+        for first, chunk in chunks:
+            row = first
+            for part in await send_or_split(chunk, send):
+                row = outputs.put(row, part)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -84,10 +86,41 @@ async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays
     except BaseExceptionGroup as errors:
         # One error is what the caller asked about; the others are the same or follow from it.
         raise errors.exceptions[0] from None
-    parts = [part for number in sorted(done) for part in done[number]]
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return outputs.arrays
+
+
+class Outputs:
+    """The answers to all rows, in order.
+
+    A part is copied to its place when it comes, so that the memory it came in is free for the next one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.arrays: Arrays = {}
+
+    def put(self, first: int, part: Arrays) -> int:
+        """Take the answers to the rows from `first` on; returns the row after them.
+
+        Raises `InvalidShapeError` when they are not like those that came before.
+        """
+        rows = len(next(iter(part.values()), ()))
+        if rows == self._count:
+            self.arrays = part
+            return rows
+        if not self.arrays:
+            self.arrays = {name: np.empty((self._count, *a.shape[1:]), a.dtype) for name, a in part.items()}
+        if part.keys() != self.arrays.keys():
+            raise InvalidShapeError(f"outputs are {sorted(part)} from row {first}; before: {sorted(self.arrays)}")
+        for name, array in part.items():
+            whole = self.arrays[name]
+            if (array.dtype, array.shape[1:]) != (whole.dtype, whole.shape[1:]):
+                raise InvalidShapeError(
+                    f"output '{name}' is {array.dtype}{list(array.shape[1:])} from row {first}; "
+                    f"before: {whole.dtype}{list(whole.shape[1:])}"
+                )
+            whole[first : first + rows] = array
+        return first + rows
 
 
 async def send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
