@@ -272,6 +272,11 @@ fn arenas_of_processes_that_are_no_more_are_removed() {
     fs::copy(&files(&place)[0], &dead).unwrap();
     Peers::new(Some(place.folder())).sweep();
     assert!(!dead.exists(), "also by whoever never had it open");
+    fs::write(&dead, "npuarena").unwrap();
+    assert_eq!(place.folder().clean(), 1, "killed before its file was whole");
+    fs::write(&dead, "").unwrap();
+    assert_eq!(place.folder().clean(), 0, "about to be locked");
+    fs::remove_file(&dead).unwrap();
     assert!(files(&place).len() == 1, "one that lives stays");
     drop(arena);
     assert!(files(&place).is_empty());

@@ -133,10 +133,10 @@ fn is_private(metadata: &std::fs::Metadata) -> bool {
 }
 
 fn is_abandoned(file: &File) -> bool {
-    // Between being made and being locked a file is empty, and its owner is alive.
+    // A file is empty until it is locked; an owner that was killed a moment later left it cut off.
     let is_made = file.metadata().is_ok_and(|found| {
         let age = found.modified().ok().and_then(|made| made.elapsed().ok());
-        found.len() >= DATA || age.is_some_and(|age| age > BEING_MADE)
+        found.len() > 0 || age.is_some_and(|age| age > BEING_MADE)
     });
     is_made && is_unlocked(file)
 }
