@@ -9,7 +9,8 @@ use crate::{Error, ErrorKind, Result};
 /// The greatest length that a claim may state, in bytes.
 pub const MAX_LENGTH: u64 = 1 << 40;
 
-const VERSION: &str = "npu1";
+const PREFIX: &str = "npu1:";
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A frame in a slot of an arena: `npu1:<arena>:<slot>:<generation>:<length>`.
 ///
@@ -28,11 +29,17 @@ pub struct Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{VERSION}:")?;
-        for byte in self.arena {
-            write!(formatter, "{byte:02x}")?;
+        // One write: each costs as much as the rest, and every large frame has a claim.
+        let mut arena = [0; 2 * size_of::<[u8; 16]>()];
+        for (pair, byte) in arena.chunks_exact_mut(2).zip(self.arena) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
-        write!(formatter, ":{}:{}:{}", self.slot, self.generation, self.length)
+        let arena = std::str::from_utf8(&arena).map_err(|_| fmt::Error)?;
+        write!(
+            formatter,
+            "{PREFIX}{arena}:{}:{}:{}",
+            self.slot, self.generation, self.length
+        )
     }
 }
 
@@ -53,25 +60,19 @@ impl FromStr for Claim {
 }
 
 fn parse(text: &str) -> Option<Claim> {
-    let mut parts = text.split(':');
-    if parts.next()? != VERSION {
-        return None;
-    }
+    let (digits, rest) = text.as_bytes().strip_prefix(PREFIX.as_bytes())?.split_first_chunk()?;
+    let mut numbers = rest.strip_prefix(b":")?.split(|byte| *byte == b':');
     let claim = Claim {
-        arena: arena(parts.next()?)?,
-        slot: u32::try_from(number(parts.next()?, 10)?).ok()?,
-        generation: number(parts.next()?, 20)?,
-        length: number(parts.next()?, 20)?,
+        arena: arena(digits)?,
+        slot: u32::try_from(number(numbers.next()?, 10)?).ok()?,
+        generation: number(numbers.next()?, 20)?,
+        length: number(numbers.next()?, 20)?,
     };
-    (parts.next().is_none() && claim.length <= MAX_LENGTH).then_some(claim)
+    (numbers.next().is_none() && claim.length <= MAX_LENGTH).then_some(claim)
 }
 
-fn arena(text: &str) -> Option<[u8; 16]> {
-    let digits = text.as_bytes();
+fn arena(digits: &[u8; 32]) -> Option<[u8; 16]> {
     let mut bytes = [0; 16];
-    if digits.len() != 2 * bytes.len() {
-        return None;
-    }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = hex(pair[0])? << 4 | hex(pair[1])?;
     }
@@ -87,8 +88,13 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-fn number(text: &str, digits: usize) -> Option<u64> {
-    (text.len() <= digits && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
+fn number(text: &[u8], digits: usize) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    (1..=digits)
+        .contains(&text.len())
+        .then(|| text.iter().try_fold(0, digit))
         .flatten()
 }
