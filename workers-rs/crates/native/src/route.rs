@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use npufleet_client::Subject;
 use npufleet_payload::INLINE_BYTES;
+use npufleet_wire::frame::MAX_HEADER_BYTES;
 use parking_lot::Mutex;
 use pyo3::buffer::{Element, PyUntypedBuffer};
 use pyo3::prelude::*;
@@ -23,6 +24,9 @@ use crate::payloads::{Frame, Payloads};
 const JOINED_BELOW: usize = 16 * 1024;
 /// Layouts remembered; a program with more gains nothing from remembering.
 const LAYOUTS: usize = 1024;
+/// What the data of a frame in a slot is aligned to, in bytes; slots begin at a page.
+const ALIGNMENT: usize = 64;
+const PREFIX: usize = size_of::<u64>();
 const TIMEOUT_LIMIT_S: f64 = 7.0 * 24.0 * 3600.0;
 
 /// Where the requests for one operation, model and lane go.
@@ -115,7 +119,13 @@ impl Route {
             if headers.len() >= LAYOUTS {
                 headers.clear();
             }
-            headers.insert(layout.key, Bytes::copy_from_slice(header));
+            let is_large = layout.bytes() >= INLINE_BYTES;
+            let header = if is_large {
+                aligned(header)
+            } else {
+                Bytes::copy_from_slice(header)
+            };
+            headers.insert(layout.key, header);
         }
     }
 }
@@ -217,6 +227,19 @@ impl Route {
         }
         Some(layout)
     }
+}
+
+/// A header with spaces at its end, so that what follows begins where vector instructions and `OpenVINO` like it.
+fn aligned(header: &[u8]) -> Bytes {
+    let mut padded = header.to_vec();
+    padded.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let json = padded.len() - PREFIX;
+    if json <= MAX_HEADER_BYTES {
+        padded[..PREFIX].copy_from_slice(&(json as u64).to_le_bytes());
+    } else {
+        padded.truncate(header.len());
+    }
+    padded.into()
 }
 
 /// How elements of a native format are copied to a frame, which is little-endian as every machine we run on.

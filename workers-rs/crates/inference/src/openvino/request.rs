@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use openvino_sys::{
     ov_infer_request_free, ov_infer_request_get_input_tensor_by_index, ov_infer_request_get_output_tensor_by_index,
-    ov_infer_request_infer, ov_infer_request_start_async, ov_infer_request_t, ov_infer_request_wait,
-    ov_infer_request_wait_for, ov_status_e,
+    ov_infer_request_infer, ov_infer_request_set_input_tensor_by_index, ov_infer_request_start_async,
+    ov_infer_request_t, ov_infer_request_wait, ov_infer_request_wait_for, ov_status_e,
 };
 
 use super::failure::check;
@@ -34,6 +34,8 @@ pub(crate) struct Request {
     output_count: usize,
     call: Call,
     hangs: bool,
+    /// An input lies in memory that is somebody else's by now: the request is of no use any more.
+    dangles: bool,
 }
 
 struct Parts {
@@ -96,6 +98,7 @@ impl Request {
             output_count: outputs,
             call,
             hangs: false,
+            dangles: false,
         })
     }
 
@@ -111,6 +114,36 @@ impl Request {
 
     /// Runs the model and waits for the end. Outputs keep their shapes.
     pub(crate) fn infer(&mut self) -> Result<(), Failure> {
+        self.infer_over(&[])
+    }
+
+    /// As `infer`, with inputs that are read where their bytes lie, each as large as the input's own tensor.
+    ///
+    /// Not where `reads_in_place` says no: a device that never answers might go on reading.
+    pub(crate) fn infer_over(&mut self, borrowed: &[(usize, &[u8])]) -> Result<(), Failure> {
+        if self.dangles {
+            return Err(Failure::new("an input could not be given back"));
+        }
+        let parts = &*self.parts;
+        let over = |(index, bytes): &(usize, &[u8])| Ok((*index, parts.inputs[*index].over(bytes)?));
+        let tensors = borrowed.iter().map(over).collect::<Result<Vec<_>, Failure>>()?;
+        self.dangles = !tensors.is_empty();
+        let set = |(index, tensor): &(usize, Tensor)| parts.handle.set_input(*index, tensor);
+        let result = tensors.iter().try_for_each(set).and_then(|()| self.run_fixed());
+        for (index, _) in &tensors {
+            let parts = &*self.parts;
+            parts.handle.set_input(*index, &parts.inputs[*index])?;
+        }
+        self.dangles = false;
+        result
+    }
+
+    /// Whether `infer_over` may borrow.
+    pub(crate) fn reads_in_place(&self) -> bool {
+        !matches!(self.call, Call::Watched(_))
+    }
+
+    fn run_fixed(&mut self) -> Result<(), Failure> {
         self.run()?;
         if self.parts.outputs.len() < self.output_count {
             return self.fetch_outputs();
@@ -174,6 +207,11 @@ impl Request {
 }
 
 impl Handle {
+    fn set_input(&self, index: usize, tensor: &Tensor) -> Result<(), Failure> {
+        // SAFETY: both are valid, and no inference runs; an index out of range is a failure.
+        check(unsafe { ov_infer_request_set_input_tensor_by_index(self.request, index, tensor.raw()) })
+    }
+
     fn output(&self, index: usize) -> Result<Tensor, Failure> {
         let mut tensor = ptr::null_mut();
         // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.

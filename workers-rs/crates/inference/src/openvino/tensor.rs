@@ -3,8 +3,8 @@
 use std::ptr;
 
 use openvino_sys::{
-    ov_shape_t, ov_tensor_data, ov_tensor_free, ov_tensor_get_byte_size, ov_tensor_get_shape, ov_tensor_set_shape,
-    ov_tensor_t,
+    ov_element_type_e, ov_shape_t, ov_tensor_create_from_host_ptr, ov_tensor_data, ov_tensor_free,
+    ov_tensor_get_byte_size, ov_tensor_get_element_type, ov_tensor_get_shape, ov_tensor_set_shape, ov_tensor_t,
 };
 
 use super::Failure;
@@ -30,6 +30,33 @@ impl Tensor {
         };
         tensor.refresh()?;
         Ok(tensor)
+    }
+
+    /// Another tensor of this type and shape, whose bytes are `bytes`; they must outlive it, and it is only read.
+    pub(super) fn over(&self, bytes: &[u8]) -> Result<Self, Failure> {
+        if bytes.len() != self.length {
+            return Err(Failure::new(format!(
+                "{} bytes are no tensor of {}",
+                bytes.len(),
+                self.length
+            )));
+        }
+        let mut element = ov_element_type_e::DYNAMIC;
+        // SAFETY: the tensor is valid; `element` is valid for one write, of a type that its port was checked to have.
+        check(unsafe { ov_tensor_get_element_type(self.raw, &raw mut element) })?;
+        let mut dims = dims_of(&self.shape()?)?;
+        let (mut raw, data) = (ptr::null_mut(), bytes.as_ptr().cast_mut());
+        // SAFETY: the bytes are as many as type and shape say; the dimensions outlive the call, which copies them.
+        check(unsafe { ov_tensor_create_from_host_ptr(element, shape_over(&mut dims), data.cast(), &raw mut raw) })?;
+        Ok(Self {
+            raw,
+            data,
+            length: bytes.len(),
+        })
+    }
+
+    pub(super) fn raw(&self) -> *const ov_tensor_t {
+        self.raw
     }
 
     /// Bytes it holds now.
