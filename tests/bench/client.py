@@ -32,6 +32,8 @@ def work(fleet: AsyncFleet, arguments: argparse.Namespace) -> Callable[[], Await
         samples = np.random.default_rng(1).standard_normal(arguments.points)
         return lambda: fleet.fft(samples)
     inputs = dict(np.load(arguments.inputs))
+    if arguments.made:
+        inputs = {name: fleet.asarray(array) for name, array in inputs.items()}
     return lambda: fleet.infer(arguments.model, inputs)
 
 

@@ -1,11 +1,14 @@
-"""Frames of every size there and back: `echo` inline and as placed, against the raw broker and memcpy.
+"""Frames of every size: calls a second inline, as placed and in arrays that the fleet made, and bytes a second.
 
-An echo moves its frame twice. A bandwidth is one way: twice the bytes by the time of a round trip, one call at a time.
-The channel between hosts is measured in channel.py.
+What the broker carries is measured with `echo`, with several numbers in flight. The ceiling of a placed call is a call
+of 128 bytes: its claim is as large. A frame's own way is measured with a model that answers with one element: an echo
+also has the worker copy the frame back. The channel between hosts is measured in channel.py.
 """
 
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +24,15 @@ SMALL = (KIB, 8 * KIB, 64 * KIB, 512 * KIB)
 LARGE = (MIB, 16 * MIB, 256 * MIB - 64 * KIB)
 """Bytes that it does not; the header of a frame has to fit into the largest slot, too."""
 
-IN_FLIGHT = 16
+IN_FLIGHT = (16, 64, 256)
+BEST = 64
+"""The number in flight at which inline calls of 8 and 64 KiB are the most: the targets are set there."""
+WAY_IN_FLIGHT = 16
+"""Frames on their way at once where bytes are counted: with one, it is the round trip that is measured."""
 INLINE = {"NPUFLEET_ARENA_DIR": "off"}
-TARGETS = {8 * KIB: ">= 2", 64 * KIB: ">= 6"}
-MADE_TARGETS = {8 * KIB: ">= 3", 64 * KIB: ">= 15"}
-"""For arrays that the fleet makes where they are sent from."""
+CEILING = 128
+TARGETS = {8 * KIB: (">= 2", ">= 3"), 64 * KIB: (">= 6", ">= 15")}
+"""Of inline, for arrays that are copied once, and for those that the fleet makes where they are sent from."""
 
 ROWS, POINTS = 100_000, 1024
 
@@ -35,7 +42,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
     native = _engine.native_or_none()
     if native is not None and hasattr(native.Client, "make"):
         yield from _sweep("native", "rust", effort)
-        yield from _made(effort)
+        with Fleet.local(workers=("rust",)) as fleet, tempfile.TemporaryDirectory() as folder:
+            yield from _ways(fleet, Path(folder), effort)
         yield from _mapped(effort)
     yield from _sweep("pure", "python", effort)
 
@@ -43,85 +51,113 @@ def measure(effort: Effort) -> Iterator[Figure]:
 def _sweep(transport: str, engine: str, effort: Effort) -> Iterator[Figure]:
     with Fleet.local(workers=(engine,)) as fleet:
         for size in SMALL:
-            yield from _rates(fleet.url, transport, size, effort)
+            for in_flight in IN_FLIGHT if size in TARGETS and transport == "native" else (BEST,):
+                yield from _rates(fleet.url, transport, size, in_flight, effort)
         for size in LARGE:
-            yield from _bandwidths(fleet.url, transport, size, effort)
+            yield from _echoes(fleet.url, transport, size, effort)
 
 
-def _rates(url: str, transport: str, size: int, effort: Effort) -> Iterator[Figure]:
-    """Calls per second with some in flight, as placed against inline."""
+def _rates(url: str, transport: str, size: int, in_flight: int, effort: Effort) -> Iterator[Figure]:
+    """Calls per second with some in flight, as placed and in a made array against inline."""
 
-    def echo(environment: dict[str, str]) -> float:
-        return _echo(url, transport, size, effort, IN_FLIGHT, environment)["rate"]
+    def echo(size: int, environment: dict[str, str], made: int = 0) -> float:
+        return _echo(url, transport, size, effort, in_flight, environment, made=made)["rate"]
 
-    samples = interleave(
-        {
-            "raw": lambda: raw_echo(url, IN_FLIGHT, effort.seconds, payload=size)["rate"],
-            "inline": lambda: echo(INLINE),
-            "placed": lambda: echo({}),
-        },
-        effort.repeats,
-    )
-    where = f"{_name(size)}, {IN_FLIGHT} in flight"
+    contenders = {
+        "raw": lambda: raw_echo(url, in_flight, effort.seconds, payload=size)["rate"],
+        "inline": lambda: echo(size, INLINE),
+        "placed": lambda: echo(size, {}),
+    }
+    is_native = transport == "native"
+    if is_native and size in TARGETS:
+        contenders |= {"made": lambda: echo(size, {}, made=1), "ceiling": lambda: echo(CEILING, {})}
+    samples = interleave(contenders, effort.repeats)
+    where = f"{_name(size)}, {in_flight} in flight"
     yield figure(f"raw async-nats echo, {where}", samples["raw"], "1/s")
     yield figure(f"{transport}: echo inline, {where}, of raw", samples["inline"], "1/s", floor=samples["raw"])
-    target = TARGETS.get(size) if transport == "native" else None
+    targets: tuple[str | None, str | None] = (None, None)
+    if is_native and in_flight == BEST:
+        where = f"{where} (inline's best)"
+        targets = TARGETS.get(size, targets)
     title = f"{transport}: echo as placed, {where}, of inline"
-    yield figure(title, samples["placed"], "1/s", floor=samples["inline"], target=target)
+    yield figure(title, samples["placed"], "1/s", floor=samples["inline"], target=targets[0])
+    if "made" in samples:
+        title = f"{transport}: echo of a made array, {where}, of inline"
+        yield figure(title, samples["made"], "1/s", floor=samples["inline"], target=targets[1])
+        title = f"{transport}: the ceiling, echo of {CEILING} bytes, {in_flight} in flight, of {_name(size)} inline"
+        yield figure(title, samples["ceiling"], "1/s", floor=samples["inline"])
 
 
-def _bandwidths(url: str, transport: str, size: int, effort: Effort) -> Iterator[Figure]:
-    """Gigabytes per second one way."""
+def _echoes(url: str, transport: str, size: int, effort: Effort) -> Iterator[Figure]:
+    """Gigabytes per second one way of a frame there and back, one at a time: two copies, and a round trip."""
     samples = interleave(
         {
-            "memcpy": lambda: memcpy(size, effort.seconds),
+            "memcpy": lambda: memcpy(size, 1, effort.seconds),
             "placed": lambda: 2 * size / _echo(url, transport, size, effort, 1, {})["p50_us"] / 1e3,
         },
         effort.repeats,
     )
-    yield figure(f"memcpy, {_name(size)}", samples["memcpy"], "GB/s")
-    target = ">= 0.5" if transport == "native" else None
-    title = f"{transport}: echo as placed, {_name(size)}, one way, of memcpy"
-    yield figure(title, samples["placed"], "GB/s", floor=samples["memcpy"], target=target)
+    title = f"{transport}: echo as placed, {_name(size)}, one at a time, one way, of memcpy"
+    yield figure(title, samples["placed"], "GB/s", floor=samples["memcpy"])
 
 
-def _made(effort: Effort) -> Iterator[Figure]:
-    """Arrays that the fleet made: calls per second against inline, and what a large one adds to a call's latency.
+def _ways(fleet: Fleet, folder: Path, effort: Effort) -> Iterator[Figure]:
+    """Frames on their way to a model that answers with their first element.
 
-    The worker's copy of the result is in it: an echo's is as large as what was sent.
+    Bytes per second with one copy in, against as many copies to as many places as there are slots in use; and what
+    the size of an array that was made in a slot adds to a call's latency.
     """
-    with Fleet.local(workers=("rust",)) as fleet:
-        url = fleet.url
 
-        def echo(size: int, in_flight: int, environment: dict[str, str] | None = None, made: int = 1) -> Any:
-            return _echo(url, "native", size, effort, in_flight, environment or {}, made=made)
+    def infer(size: int, in_flight: int, made: int) -> dict[str, float]:
+        model = f"first-{size}"
+        options = {"transport": "native", "operation": "infer", "model": model, "inputs": folder / f"{model}.npz"}
+        return client(fleet.url, effort.seconds, in_flight=in_flight, made=made, **options)
 
-        for size, target in MADE_TARGETS.items():
-            samples = interleave(
-                {
-                    "inline": lambda n=size: echo(n, IN_FLIGHT, INLINE, made=0)["rate"],
-                    "made": lambda n=size: echo(n, IN_FLIGHT)["rate"],
-                },
-                effort.repeats,
-            )
-            title = f"native: echo of a made array, {_name(size)}, {IN_FLIGHT} in flight, of inline"
-            yield figure(title, samples["made"], "1/s", floor=samples["inline"], target=target)
-        for size in LARGE[:2]:
-            samples = interleave(
-                {
-                    "small": lambda: echo(128, 1, made=0)["p50_us"],
-                    "made": lambda n=size: echo(n, 1)["p50_us"],
-                },
-                effort.repeats,
-            )
-            added = [made - small for small, made in zip(samples["small"], samples["made"], strict=True)]
-            title = f"native: echo of a made array, {_name(size)}, p50 beyond that of 128 bytes"
-            yield figure(title, added, "us", target="<= 20")
+    for size in (CEILING, *LARGE[:2]):
+        name, elements = f"first-{size}", size // 4
+        np.savez(folder / f"{name}.npz", x=np.ones((1, elements), np.float32))
+        fleet.models.add(name, write_first(folder / f"{name}.xml", elements), version=1, max_batch=1)
+    for size in LARGE[:2]:
+        samples = interleave(
+            {
+                "memcpy": lambda n=size: memcpy(n, WAY_IN_FLIGHT, effort.seconds),
+                "placed": lambda n=size: n * infer(n, WAY_IN_FLIGHT, 0)["rate"] / 1e9,
+            },
+            effort.repeats,
+        )
+        title = f"native: {_name(size)} as placed, one way, {WAY_IN_FLIGHT} in flight, of memcpy to as many places"
+        yield figure(title, samples["placed"], "GB/s", floor=samples["memcpy"], target=">= 0.5")
+    for size in LARGE[:2]:
+        samples = interleave(
+            {
+                "small": lambda: infer(CEILING, 1, 0)["p50_us"],
+                "made": lambda n=size: infer(n, 1, 1)["p50_us"],
+            },
+            effort.repeats,
+        )
+        added = [made - small for small, made in zip(samples["small"], samples["made"], strict=True)]
+        yield figure(
+            f"native: a made array of {_name(size)}, p50 beyond that of 128 bytes", added, "us", target="<= 20"
+        )
+
+
+def write_first(path: Path, elements: int) -> Path:
+    """Write a model that gives the first of so many elements, as OpenVINO IR; the path of its .xml."""
+    import openvino as ov
+    from openvino import opset13 as op
+
+    x = op.parameter([1, elements], np.float32, name="x")
+    first = op.slice(x, op.constant([0]), op.constant([1]), op.constant([1]), op.constant([1]))
+    x.output(0).set_names({"x"})
+    first.output(0).set_names({"y"})
+    ov.save_model(ov.Model([first], [x], path.stem), path, compress_to_fp16=False)
+    return path
 
 
 def _mapped(effort: Effort) -> Iterator[Figure]:
-    """Rows per second of `map` against the bare kernel on one thread."""
-    kernel = [RELEASE / "examples" / "kernel", "--points", str(POINTS), "--seconds", str(effort.seconds)]
+    """Rows per second of `map` against the bare kernel on one thread, over as much memory."""
+    kernel = [RELEASE / "examples" / "kernel", "--points", str(POINTS), "--batch", str(ROWS)]
+    kernel += ["--seconds", str(effort.seconds)]
     options = {"transport": "native", "operation": "map", "rows": ROWS, "points": POINTS, "in_flight": 1}
     with Fleet.local(workers=("rust",)) as fleet:
         samples = interleave(
@@ -131,7 +167,7 @@ def _mapped(effort: Effort) -> Iterator[Figure]:
             },
             effort.repeats,
         )
-    title = f"native: map of fft over {ROWS:,} rows of {POINTS} doubles, of the bare kernel"
+    title = f"native: map of fft over {ROWS:,} rows of {POINTS} doubles, of the bare kernel over the same"
     yield figure(title, samples["map"], "rows/s", floor=samples["kernel"], target=">= 0.6")
 
 
@@ -148,13 +184,13 @@ def _echo(
     return client(url, effort.seconds, environment=environment, **options)
 
 
-def memcpy(size: int, seconds: float) -> float:
-    """Gigabytes per second of one thread that copies an array of this size to where it was copied before."""
-    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+def memcpy(size: int, places: int, seconds: float) -> float:
+    """Gigabytes per second of one thread that copies an array of this size to each of so many places in turn."""
+    source, targets = np.ones(size, np.uint8), [np.zeros(size, np.uint8) for _ in range(places)]
     copies, started = 0, time.perf_counter()
     until = started + seconds
-    while (now := time.perf_counter()) < until or not copies:
-        target[:] = source
+    while (now := time.perf_counter()) < until or copies < places:
+        targets[copies % places][:] = source
         copies += 1
     return size * copies / (now - started) / 1e9
 
