@@ -56,8 +56,7 @@ UNCLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionW
 @UNCLOSED
 @pytest.mark.timeout(90 + 4 * FAULTS)
 async def test_nothing_is_lost_done_twice_or_stuck() -> None:
-    # Chains are seen to by Python workers.
-    campaign = Campaign(SEED, FAULTS, KINDS, engines=ENGINES, chains="python" in ENGINES)
+    campaign = Campaign(SEED, FAULTS, KINDS, engines=ENGINES)
     verdict = await campaign.run()
     # Shown when it fails, and by `make chaos`.
     print(f"\nseed {SEED}, {ENGINE} workers, {FAULTS} faults: {dict(Counter(campaign.done))}\n{verdict}")

@@ -93,7 +93,9 @@ class Sweep:
             try:
                 await self._sweep(name, over)
             except FleetError as error:
-                _log.warning("jobs that are over stay for now: %s", error)  # it stays due
+                # They stay due; whoever ends is not held up for the rest of them.
+                _log.warning("jobs that are over stay for now: %s", error)
+                return
 
     async def _sweep(self, name: str, over: _Over) -> None:
         info = await jetstream.ask(self._client, f"CONSUMER.INFO.{self._stream}.{name}", None, ANSWER_S)

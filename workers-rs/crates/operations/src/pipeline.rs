@@ -75,7 +75,10 @@ impl Operation for Pipeline {
 
 impl<'a> Step<'a> {
     /// Reads a step that the contract has passed.
-    fn new(step: &'a Value) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `internal` when it has not.
+    pub fn new(step: &'a Value) -> Result<Self> {
         let text = |key| step.get(key).and_then(Value::as_str);
         let object = |key| step.get(key).and_then(Value::as_object);
         let operation = text("operation").unwrap_or_default();
@@ -105,17 +108,14 @@ impl<'a> Step<'a> {
 
     /// The tensors that the step takes, by the names that it has for them.
     fn frame(&self, given: &Frame, request: &Frame, before: Option<&OperationRow>) -> Result<Frame> {
-        let pairs = self.pairs(given, before)?;
+        let there: Vec<_> = given.layout.tensors.iter().map(|info| info.name.as_str()).collect();
+        let pairs = self.pairs(&there, before)?;
         let owner = before.map_or("the request", |row| row.name.as_str());
         let mut taken = Vec::new();
         for (name, source) in &pairs {
             taken.push(tensor(name, source, given, owner)?);
         }
-        for (name, source) in names(self.request_inputs) {
-            if pairs.iter().any(|(other, _)| *other == name) {
-                let message = format!("tensor '{name}' is given twice: of the step before, and of the request");
-                return Err(shape_error(message));
-            }
+        for (name, source) in self.request_pairs(&pairs)? {
             taken.push(tensor(name, source, request, "the request")?);
         }
         let is_whole = taken.len() == given.layout.tensors.len()
@@ -130,19 +130,23 @@ impl<'a> Step<'a> {
         Frame::decode(frame::encode(&taken, self.params)?)
     }
 
-    /// What the step takes of the step before: its own name for each tensor, and the name there.
-    fn pairs<'b>(&'b self, given: &'b Frame, before: Option<&'b OperationRow>) -> Result<Vec<(&'b str, &'b str)>> {
+    /// What the step takes of the step before: its own name for each tensor, and the name there. `given` are the names
+    /// of what there is; an operation `before` says which of them is the main one.
+    ///
+    /// # Errors
+    /// `invalid_shape` when it is open which of them is meant.
+    pub fn pairs<'b>(&'b self, given: &[&'b str], before: Option<&'b OperationRow>) -> Result<Vec<(&'b str, &'b str)>> {
         if self.inputs.is_some() {
             return Ok(names(self.inputs).collect());
         }
-        let all = || given.layout.tensors.iter().map(|info| info.name.as_str());
+        let all = || given.iter().copied();
         let rows = self.row.declared_inputs();
         let takes = |name: &str| rows.is_none_or(|rows| rows.iter().any(|row| row.matches(name)));
         match (before, self.row.main_input()) {
             (Some(before), Some(main)) if !all().all(takes) => {
                 let declared = before.main_output().map(|row| row.name.as_str());
                 let source = all().find(|name| Some(*name) == declared);
-                let only = || all().next().filter(|_| given.layout.tensors.len() == 1);
+                let only = || all().next().filter(|_| given.len() == 1);
                 let source = source.or_else(only).ok_or_else(|| {
                     let listed = all().collect::<Vec<_>>().join(", ");
                     shape_error(format!("{} gives {listed}; say by 'inputs' which to take", before.name))
@@ -152,10 +156,38 @@ impl<'a> Step<'a> {
             _ => Ok(all().map(|name| (name, name)).collect()),
         }
     }
+
+    /// What the step takes of the request beside `pairs` of the step before, in the same form.
+    ///
+    /// # Errors
+    /// `invalid_shape` for a tensor that it would have twice.
+    pub fn request_pairs(&self, pairs: &[(&str, &str)]) -> Result<Vec<(&'a str, &'a str)>> {
+        let found: Vec<_> = names(self.request_inputs).collect();
+        for (name, _) in &found {
+            if pairs.iter().any(|(other, _)| other == name) {
+                let message = format!("tensor '{name}' is given twice: of the step before, and of the request");
+                return Err(shape_error(message));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The frame of a request for the step with these tensors.
+    ///
+    /// # Errors
+    /// `invalid_shape` for tensors that the operation does not take, `invalid_frame` for more than fits.
+    pub fn request(&self, tensors: &[Output<'_>]) -> Result<Bytes> {
+        let frame = frame::encode(tensors, self.params)?;
+        self.row.check_inputs(&Frame::decode(frame.clone())?.layout)?;
+        Ok(frame)
+    }
 }
 
 /// A tensor of a frame by another name.
-fn tensor<'a>(name: &'a str, source: &str, frame: &'a Frame, owner: &str) -> Result<Output<'a>> {
+///
+/// # Errors
+/// `invalid_shape` when it is not there; `owner` is who should have given it.
+pub fn tensor<'a>(name: &'a str, source: &str, frame: &'a Frame, owner: &str) -> Result<Output<'a>> {
     let found = frame.layout.tensors.iter().find(|info| info.name == source);
     let info = found.ok_or_else(|| {
         let listed = frame

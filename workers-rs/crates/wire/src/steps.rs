@@ -26,19 +26,25 @@ pub fn check(parameter: &str, value: &Value, maximum: usize) -> Result<Value> {
             "parameter '{parameter}' has {count} steps; allowed: 1 to {maximum}"
         )));
     }
-    let checked = steps.iter().enumerate().map(|(index, step)| {
-        let found = step
-            .as_object()
-            .and_then(|step| Some((step, step.get("operation")?.as_str()?)));
-        let Some((step, operation)) = found else {
-            let (number, step) = (index + 1, shortened(&step.to_string()));
-            return Err(invalid(format!(
-                "step {number} is {step}; allowed: an object with 'operation'"
-            )));
-        };
-        checked(step, operation).map_err(|error| named(index, operation, &error))
-    });
+    let checked = steps.iter().enumerate().map(|(index, step)| one(index, step, false));
     checked.collect::<Result<Vec<_>>>().map(Value::Array)
+}
+
+/// Checks one step, which with `nested` may be a pipeline; `index` counts from 0.
+///
+/// # Errors
+/// As [`check`].
+pub fn one(index: usize, step: &Value, nested: bool) -> Result<Value> {
+    let found = step
+        .as_object()
+        .and_then(|step| Some((step, step.get("operation")?.as_str()?)));
+    let Some((step, operation)) = found else {
+        let (number, step) = (index + 1, shortened(&step.to_string()));
+        return Err(invalid(format!(
+            "step {number} is {step}; allowed: an object with 'operation'"
+        )));
+    };
+    checked(step, operation, nested).map_err(|error| named(index, operation, &error))
 }
 
 /// An error that names its step: its number, counted from 1, and its operation.
@@ -50,12 +56,12 @@ pub fn named(index: usize, operation: &str, error: &Error) -> Error {
     }
 }
 
-fn checked(step: &Map<String, Value>, operation: &str) -> Result<Value> {
+fn checked(step: &Map<String, Value>, operation: &str, nested: bool) -> Result<Value> {
     if let Some(key) = step.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let (key, allowed) = (shortened(key), KEYS.join(", "));
         return Err(invalid(format!("unknown key '{key}'; allowed: {allowed}")));
     }
-    let row = contract::operation(operation).filter(|row| row.name != PIPELINE);
+    let row = contract::operation(operation).filter(|row| nested || row.name != PIPELINE);
     let row = row.ok_or_else(|| invalid(format!("'{}' is no step of a pipeline", shortened(operation))))?;
     let mut checked = step.clone();
     let params = object(step, "params")?.map(|params| row.check_params(params));

@@ -36,7 +36,7 @@ impl Serving {
             executors,
             registry,
             models,
-            jobs,
+            mut jobs,
             limit,
         } = self;
         core.events.emit(&Event::Draining);
@@ -51,6 +51,8 @@ impl Serving {
             core.no_jobs().await;
             let forwards = std::mem::take(&mut *core.forwards.lock());
             forwards.join_all().await;
+            // Plans are given back, and what is over is removed.
+            let _ = (&mut jobs).await;
         };
         if timeout(limit, ended).await.is_err() {
             log(format_args!(

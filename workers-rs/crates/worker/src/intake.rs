@@ -35,6 +35,8 @@ pub(crate) enum Target {
     Jobs,
     /// Jobs that are no longer wanted, for one of all workers.
     JobCancel,
+    /// Steps of chains and groups that are over.
+    Advance,
 }
 
 /// Reads the connection as long as the worker lives.
@@ -110,6 +112,7 @@ impl Intake {
             Some(Target::Answers) => core.questions.answered(message),
             Some(Target::Jobs) => core.receive_job(message),
             Some(Target::JobCancel) => core.write_cancellation(&message),
+            Some(Target::Advance) => core.step_over(&message),
             // The broker had not yet read that we no longer want it, and nobody waits for what still comes.
             None => {}
         }

@@ -44,13 +44,19 @@ pub(super) async fn work(core: Arc<Core>, delivery: Arc<Delivery>, place: Place)
         core.jobs.idle.notify_waiters();
     }
     drop(active);
-    core.jobs.puller.wake();
+    core.jobs.puller(delivery.taking).wake();
 }
 
 async fn attempt(core: &Arc<Core>, delivery: &Delivery, place: Place) -> Result<(), Silence> {
     core.jobs.passing("fetched");
     let message = &delivery.message;
-    let read = Order::parse(&core.prefix, message.subject(), message.headers(), delivery.sequence);
+    let read = Order::parse(
+        &core.prefix,
+        delivery.taking.route(),
+        message.subject(),
+        message.headers(),
+        delivery.sequence,
+    );
     let (order, unreadable) = match read {
         Ok(order) => (order, None),
         Err(error) => (Order::unreadable(delivery.sequence), Some(error)),

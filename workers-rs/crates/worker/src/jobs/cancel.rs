@@ -29,8 +29,9 @@ impl Core {
         self.listen(&any, Some(QUEUE), Target::JobCancel).map(drop)
     }
 
-    /// Stops the job if this worker has it.
+    /// Stops the job if this worker has it; it may be a chain or a group.
     pub(crate) fn cancel_job(&self, id: &str) {
+        self.jobs.flows.tell(id, id);
         for delivery in self.jobs.active.lock().values() {
             if delivery.known.get().is_some_and(|(known, _)| known == id) {
                 delivery.cancel();

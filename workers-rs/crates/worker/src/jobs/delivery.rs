@@ -20,9 +20,48 @@ const PROGRESS_STEP: u32 = 100;
 /// Numbers the deliveries of this process: the same message may come twice.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A message of the stream JOBS while this worker has it.
+/// What is taken from the broker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Taking {
+    Jobs,
+    /// Plans of jobs that follow each other.
+    Plans,
+}
+
+impl Taking {
+    pub(super) const ALL: [Self; 2] = [Self::Jobs, Self::Plans];
+
+    pub(super) const fn stream(self) -> &'static str {
+        match self {
+            Self::Jobs => "JOBS",
+            Self::Plans => "FLOWS",
+        }
+    }
+
+    /// What stands before the lane in the names of consumers and in subjects.
+    pub(super) const fn route(self) -> &'static str {
+        match self {
+            Self::Jobs => "job",
+            Self::Plans => "flow",
+        }
+    }
+
+    pub(super) fn consumer(self, lane: Lane) -> String {
+        format!("{}-{}", self.route(), lane.as_str())
+    }
+
+    /// Whose consumer it is, and of which lane.
+    pub(super) fn of(consumer: &str) -> Option<(Self, Lane)> {
+        let (route, lane) = consumer.split_once('-')?;
+        let taking = Self::ALL.into_iter().find(|taking| taking.route() == route)?;
+        Some((taking, Lane::parse(lane)?))
+    }
+}
+
+/// A message of the streams JOBS or FLOWS while this worker has it.
 pub(crate) struct Delivery {
     pub(super) number: u64,
+    pub(super) taking: Taking,
     pub(super) message: Message,
     /// Where the broker is told about it; no other delivery has the same.
     pub(super) ack: Subject,
@@ -48,6 +87,7 @@ impl Delivery {
     pub(super) fn of(message: Message) -> Option<Self> {
         let ack = message.reply()?;
         let Numbers {
+            taking,
             lane,
             delivered,
             sequence,
@@ -55,6 +95,7 @@ impl Delivery {
         } = Numbers::parse(&ack)?;
         Some(Self {
             number: NEXT.fetch_add(1, Relaxed),
+            taking,
             message,
             ack,
             lane,
@@ -109,7 +150,9 @@ impl Delivery {
     async fn confirmed(&self, core: &Core, word: &'static [u8]) -> Result<(), Silence> {
         let answer = stream::request(core, &self.ack, b"", &Bytes::from_static(word)).await?;
         if answer.status() == 0 {
-            core.jobs.sweep.over(self);
+            if self.taking == Taking::Jobs {
+                core.jobs.sweep.over(self);
+            }
             return Ok(());
         }
         Err(Silence("an acknowledgement is not confirmed: no consumer".to_owned()))
@@ -129,6 +172,7 @@ impl Delivery {
 
 #[derive(Debug, PartialEq)]
 struct Numbers {
+    taking: Taking,
     lane: Lane,
     delivered: u32,
     sequence: u64,
@@ -144,18 +188,15 @@ impl Numbers {
         let &[_, consumer, delivered, sequence, _, _, pending, ..] = &tokens[..] else {
             return None;
         };
+        let (taking, lane) = Taking::of(consumer)?;
         Some(Self {
-            lane: lane_of(consumer)?,
+            taking,
+            lane,
             delivered: delivered.parse().ok()?,
             sequence: sequence.parse().ok()?,
             pending: pending.parse().ok()?,
         })
     }
-}
-
-/// The lane of a consumer, `job-<lane>`.
-pub(super) fn lane_of(consumer: &str) -> Option<Lane> {
-    consumer.strip_prefix("job-").and_then(Lane::parse)
 }
 
 /// A delivery counts as work that waits for an executor as long as this is kept.
@@ -171,7 +212,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.jobs.places.fetch_sub(1, Relaxed);
-        self.0.jobs.puller.wake();
+        self.0.jobs.puller(Taking::Jobs).wake();
     }
 }
 
@@ -182,6 +223,7 @@ mod tests {
     #[test]
     fn both_forms_of_the_acknowledgement_subject_are_read() {
         let numbers = Numbers {
+            taking: Taking::Jobs,
             lane: Lane::Low,
             delivered: 3,
             sequence: 17,

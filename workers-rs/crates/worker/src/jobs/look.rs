@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// The last message on each of the subjects of RESULTS that has one.
-    async fn last_of(&self, subjects: &[String]) -> Result<HashMap<String, Message>, Silence> {
+    pub(super) async fn last_of(&self, subjects: &[String]) -> Result<HashMap<String, Message>, Silence> {
         let question = format!("$JS.API.DIRECT.GET.{RESULTS}");
         let body = Bytes::from(json!({"multi_last": subjects}).to_string());
         let (number, inbox, mut answers) = self.questions.ask_for_many();

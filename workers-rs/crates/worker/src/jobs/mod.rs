@@ -12,6 +12,7 @@
 //! - `outcome`: results, dead letters and events; `commits`: results that are ready together are written together;
 //! - `sweep`: what is over is removed together;
 //! - `stream`: the requests to the broker; `payloads`: large frames;
+//! - `flows`: chains and groups that this worker sees through; `flow`: one of them; `plan`: what it says;
 //! - `cancel`: jobs that are no longer wanted; `failpoint`: where fault tests let a worker die.
 
 mod attempt;
@@ -19,12 +20,15 @@ mod cancel;
 mod commits;
 mod delivery;
 mod failpoint;
+mod flow;
+mod flows;
 mod gathering;
 mod look;
 mod order;
 mod outcome;
 mod payloads;
 mod places;
+mod plan;
 mod post;
 mod pull;
 mod seat;
@@ -36,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use npufleet_wire::Lane;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -46,8 +51,9 @@ use crate::core::Core;
 use crate::events::{Event, log};
 use crate::intake::Target;
 use commits::Commits;
-use delivery::Delivery;
+use delivery::{Delivery, Taking};
 pub(crate) use failpoint::FailPoint;
+use flows::Flows;
 use look::Looks;
 use pull::Puller;
 pub(crate) use seat::Seat;
@@ -72,7 +78,8 @@ pub(crate) struct Jobs {
     /// Moving average of the time that one job computes, nanoseconds; 0 until the first.
     typical: AtomicU64,
     active: Mutex<HashMap<u64, Arc<Delivery>>>,
-    puller: Puller,
+    pullers: [Puller; 2],
+    flows: Flows,
     looks: Looks,
     commits: Commits,
     sweep: Sweep,
@@ -91,7 +98,8 @@ impl Jobs {
             places: AtomicUsize::new(0),
             typical: AtomicU64::new(0),
             active: Mutex::default(),
-            puller: Puller::default(),
+            pullers: <[Puller; 2]>::default(),
+            flows: Flows::default(),
             looks: Looks::default(),
             commits: Commits::default(),
             sweep: Sweep::default(),
@@ -103,7 +111,7 @@ impl Jobs {
 
     /// Asks again: what was asked of the broker went with the connection.
     pub(crate) fn connection_changed(&self) {
-        self.puller.connection_changed();
+        self.pullers.iter().for_each(Puller::connection_changed);
     }
 
     /// Takes a measured time into the average, by which is decided how many jobs may wait for an executor.
@@ -113,8 +121,15 @@ impl Jobs {
             .store(if old == 0 { new } else { old - old / 8 + new / 8 }, Relaxed);
     }
 
-    /// Jobs that may be asked for now.
-    fn free(&self) -> usize {
+    fn puller(&self, taking: Taking) -> &Puller {
+        &self.pullers[taking as usize]
+    }
+
+    /// Jobs, or plans, that may be asked for now.
+    fn free(&self, taking: Taking) -> usize {
+        if taking == Taking::Plans {
+            return self.flows.free();
+        }
         let ahead = match self.typical.load(Relaxed) {
             0 => 1,
             typical => (AHEAD.as_nanos() as u64 / typical).clamp(1, AHEAD_JOBS),
@@ -139,9 +154,13 @@ impl Core {
     /// Takes jobs until they are stopped; waits for the streams as long as there are none.
     pub(crate) async fn take_jobs(self: Arc<Self>) {
         let sending = tokio::spawn(Arc::clone(&self).send_posts());
-        if let Some(patience) = self.ack_wait().await {
+        let flows = tokio::spawn(Arc::clone(&self).take_plans());
+        if let Some(patience) = self.ack_wait(Taking::Jobs).await {
             self.take_and_keep(patience).await;
         }
+        // What it still sends, leaves with it.
+        let _ = flows.await;
+        self.link.flush();
         sending.abort();
     }
 
@@ -151,13 +170,15 @@ impl Core {
         }
         self.events.emit(&Event::Jobs { state: "taking" });
         let background = [
-            tokio::spawn(keep_alive(Arc::clone(self), patience / 3)),
+            tokio::spawn(keep_alive(Arc::clone(self), patience / 3, |core| {
+                core.jobs.active.lock().values().cloned().collect()
+            })),
             tokio::spawn(tell_progress(Arc::clone(self))),
             tokio::spawn(Arc::clone(self).look()),
             tokio::spawn(Arc::clone(self).commit()),
             tokio::spawn(Arc::clone(self).sweep()),
         ];
-        self.pull_jobs().await;
+        self.pull(Taking::Jobs).await;
         self.no_jobs().await;
         background.iter().for_each(JoinHandle::abort);
         self.sweep_lanes().await;
@@ -166,9 +187,11 @@ impl Core {
     /// Takes no more jobs; what arrives after all is given back.
     pub(crate) async fn stop_jobs(&self) {
         self.jobs.stopped.store(true, Relaxed);
-        self.jobs.puller.ring();
-        self.unsubscribe(&self.subscriptions(|target| matches!(target, Target::Jobs | Target::JobCancel)))
-            .await;
+        self.jobs.pullers.iter().for_each(Puller::ring);
+        self.unsubscribe(
+            &self.subscriptions(|target| matches!(target, Target::Jobs | Target::JobCancel | Target::Advance)),
+        )
+        .await;
     }
 
     /// Waits until every job has been settled.
@@ -183,26 +206,27 @@ impl Core {
     }
 
     /// After what time of silence the broker takes us for dead; nothing when we are told to stop before it says so.
-    async fn ack_wait(&self) -> Option<Duration> {
+    async fn ack_wait(&self, taking: Taking) -> Option<Duration> {
+        let question = format!("CONSUMER.INFO.{}.{}", taking.stream(), taking.consumer(Lane::Normal));
         while !self.jobs.is_stopped() {
-            let answer = stream::ask(self, "CONSUMER.INFO.JOBS.job-normal", None).await;
+            let answer = stream::ask(self, &question, None).await;
             let nanoseconds = answer.ok().and_then(|answer| answer["config"]["ack_wait"].as_u64());
             match nanoseconds {
                 Some(nanoseconds) => return Some(Duration::from_nanos(nanoseconds)),
-                None => self.jobs.puller.pause(ASK_AGAIN).await,
+                None => self.jobs.puller(taking).pause(ASK_AGAIN).await,
             }
         }
         None
     }
 }
 
-/// Says of every job, again and again, that the work on it goes on.
-async fn keep_alive(core: Arc<Core>, every: Duration) {
+/// Says of all that is `held`, again and again, that the work on it goes on.
+async fn keep_alive(core: Arc<Core>, every: Duration, held: fn(&Core) -> Vec<Arc<Delivery>>) {
     let mut ticks = interval(every.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let active: Vec<_> = core.jobs.active.lock().values().cloned().collect();
+        let active = held(&core);
         if !active.is_empty() {
             core.post(|pieces| active.iter().for_each(|delivery| delivery.keep(pieces)));
         }

@@ -36,14 +36,14 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Reads a message of the stream JOBS; `sequence` is its place there.
+    /// Reads a message of the streams JOBS or FLOWS, whose subjects have the word `route`; `sequence` is its place there.
     ///
     /// # Errors
     /// `invalid_parameter` for a subject or a header that is none of a job's.
-    pub(super) fn parse(prefix: &str, subject: &str, headers: Headers<'_>, sequence: u64) -> Result<Self> {
+    pub(super) fn parse(prefix: &str, route: &str, subject: &str, headers: Headers<'_>, sequence: u64) -> Result<Self> {
         let name = subject
             .strip_prefix(prefix)
-            .and_then(|rest| rest.strip_prefix(".v1.job."))
+            .and_then(|rest| rest.strip_prefix(".v1.")?.strip_prefix(route)?.strip_prefix('.'))
             .ok_or_else(|| no_job(subject))?;
         let (lane, operation, model) = split(name).ok_or_else(|| no_job(subject))?;
         let mut order = Self {
@@ -188,7 +188,7 @@ mod tests {
         for (name, value) in headers {
             block.push(name, value);
         }
-        Order::parse("npu", subject, Headers::new(block.as_bytes()), 17)
+        Order::parse("npu", "job", subject, Headers::new(block.as_bytes()), 17)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::commits;
 use super::order::Order;
-use super::payloads::{self, Reference};
+use super::payloads::{self, Of, Reference};
 use super::stream::{self, EVENTS, EXPECTED_LAST, RESULTS, SCHEDULES, Silence, Stored};
 use crate::core::{Core, ENGINE};
 use crate::events::log;
@@ -62,7 +62,7 @@ pub(super) async fn commit_frame(
     }
     // A path that nobody else has: two may work on the same attempt, and only one of them must remove what it wrote.
     let path = format!("{}.out.{:016x}", order.id, fastrand::u64(..));
-    let reference = payloads::put(core, path, frame).await;
+    let reference = payloads::put(core, path, frame, Of::Result).await;
     let text = reference.to_string();
     headers.push(header::PAYLOAD, &text);
     if commit(core, order, attempt, headers, &Bytes::new()).await {

@@ -62,6 +62,11 @@ impl Reference {
         })
     }
 
+    /// The frame's length in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
     fn subject(&self, prefix: &str, piece: &str) -> String {
         subject::payload(prefix, &self.path, piece)
     }
@@ -79,8 +84,8 @@ impl Display for Reference {
     }
 }
 
-/// Stores the frame of a result, however long that takes; returns its reference.
-pub(super) async fn put(core: &Core, path: String, frame: &Bytes) -> Reference {
+/// Stores the frame of a result, or of a job, however long that takes; returns its reference.
+pub(super) async fn put(core: &Core, path: String, frame: &Bytes, of: Of) -> Reference {
     let reference = Reference {
         path,
         pieces: frame.len().div_ceil(job::INLINE_BYTES),
@@ -88,7 +93,9 @@ pub(super) async fn put(core: &Core, path: String, frame: &Bytes) -> Reference {
         digest: digest(frame.clone()).await,
     };
     let mut headers = HeaderBlock::default();
-    headers.push("Nats-TTL", RESULT_TTL);
+    if of == Of::Result {
+        headers.push("Nats-TTL", RESULT_TTL);
+    }
     let (headers, made) = (&headers, &reference);
     stream::iter(0..reference.pieces)
         .for_each_concurrent(AT_ONCE, |number| async move {
@@ -100,6 +107,15 @@ pub(super) async fn put(core: &Core, path: String, frame: &Bytes) -> Reference {
         })
         .await;
     reference
+}
+
+/// What a frame belongs to, and so how long it is kept.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Of {
+    /// A job: until that is over.
+    Job,
+    /// A result: as long as that is kept.
+    Result,
 }
 
 /// Why a frame is not there.

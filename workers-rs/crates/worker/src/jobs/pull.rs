@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::attempt;
-use super::delivery::{Delivery, Place, lane_of};
+use super::delivery::{Delivery, Place, Taking};
 use super::places::Places;
+use super::{attempt, flows};
 use crate::core::Core;
 use crate::events::log;
 use crate::intake::Target;
@@ -101,10 +101,10 @@ impl Puller {
 }
 
 impl Core {
-    /// Takes jobs until they are stopped.
-    pub(super) async fn pull_jobs(self: &Arc<Self>) {
-        let (jobs, puller) = (&self.jobs, &self.jobs.puller);
-        let Some((_, fetching)) = self.listen_for_jobs("fetch") else {
+    /// Takes jobs, or plans, until that is stopped.
+    pub(super) async fn pull(self: &Arc<Self>, taking: Taking) {
+        let (jobs, puller) = (&self.jobs, self.jobs.puller(taking));
+        let Some((_, fetching)) = self.listen_for_jobs(taking, "fetch") else {
             return;
         };
         while !jobs.is_stopped() {
@@ -112,30 +112,30 @@ impl Core {
                 puller.pause(ABSENT).await;
                 continue;
             }
-            let free = jobs.free();
+            let free = jobs.free(taking);
             if free == 0 {
                 puller.pause(WAIT).await;
                 continue;
             }
             let shares = puller.state.lock().places.share(free);
             if shares == [0; LANES] {
-                self.wait_for_jobs().await;
+                self.wait_for_jobs(taking).await;
             } else {
-                self.fetch_jobs(&fetching, shares).await;
+                self.fetch_jobs(taking, &fetching, shares).await;
             }
         }
     }
 
     /// Takes what waits already, without waiting for more.
-    async fn fetch_jobs(&self, inbox: &str, shares: [usize; LANES]) {
-        let puller = &self.jobs.puller;
+    async fn fetch_jobs(&self, taking: Taking, inbox: &str, shares: [usize; LANES]) {
+        let puller = self.jobs.puller(taking);
         puller.state.lock().fetching = shares;
         self.post(|pieces| {
             for (lane, count) in Lane::ALL.into_iter().zip(shares).filter(|(_, count)| *count > 0) {
                 let body = Bytes::from(format!(r#"{{"batch":{count},"no_wait":true,{WHO}}}"#));
                 pieces.publish(
-                    &question(lane),
-                    Some(&format!("{inbox}job-{}", lane.as_str())),
+                    &question(taking, lane),
+                    Some(&format!("{inbox}{}", taking.consumer(lane))),
                     b"",
                     &body,
                 );
@@ -153,32 +153,33 @@ impl Core {
     }
 
     /// Waits in every lane at once, for one job each; the first one ends the waiting.
-    async fn wait_for_jobs(&self) {
-        let Some((number, inbox)) = self.listen_for_jobs("wait") else {
+    async fn wait_for_jobs(&self, taking: Taking) {
+        let Some((number, inbox)) = self.listen_for_jobs(taking, "wait") else {
             return;
         };
+        let arrived = &self.jobs.puller(taking).arrived;
         // What came before is no news.
-        let _ = self.jobs.puller.arrived.notified().now_or_never();
+        let _ = arrived.notified().now_or_never();
         let body = Bytes::from(format!(r#"{{"batch":1,"expires":{},{WHO}}}"#, WAIT.as_nanos()));
         self.post(|pieces| {
             for lane in Lane::ALL {
                 pieces.publish(
-                    &question(lane),
-                    Some(&format!("{inbox}job-{}", lane.as_str())),
+                    &question(taking, lane),
+                    Some(&format!("{inbox}{}", taking.consumer(lane))),
                     b"",
                     &body,
                 );
             }
         });
-        if timeout(WAIT, self.jobs.puller.arrived.notified()).await.is_err() {
-            self.jobs.sweep.ring();
+        if timeout(WAIT, arrived.notified()).await.is_err() {
+            self.jobs.sweep.ring(taking);
         }
         // The broker forgets the requests of a subscription that has gone.
         self.unsubscribe(&[number]).await;
     }
 
-    fn listen_for_jobs(&self, purpose: &str) -> Option<(u64, String)> {
-        let inbox = format!("{}{purpose}.", self.questions.inbox());
+    fn listen_for_jobs(&self, taking: Taking, purpose: &str) -> Option<(u64, String)> {
+        let inbox = format!("{}{purpose}-{}.", self.questions.inbox(), taking.route());
         match self.listen(&format!("{inbox}*"), None, Target::Jobs) {
             Ok(number) => Some((number, inbox)),
             Err(error) => {
@@ -190,25 +191,33 @@ impl Core {
 
     /// Takes what the broker sends to whoever asked for jobs.
     pub(crate) fn receive_job(self: &Arc<Self>, message: Message) {
-        let puller = &self.jobs.puller;
         if message.reply().is_none() {
             let consumer = message.subject().rsplit('.').next().unwrap_or_default();
-            if let Some(lane) = lane_of(consumer) {
-                puller.ended(lane, message.status());
+            if let Some((taking, lane)) = Taking::of(consumer) {
+                self.jobs.puller(taking).ended(lane, message.status());
             }
             return;
         }
         let Some(delivery) = Delivery::of(message) else {
             return log(format_args!("a message that is no job came as one"));
         };
+        let puller = self.jobs.puller(delivery.taking);
         puller.delivered(&delivery);
         let delivery = Arc::new(delivery);
+        if delivery.taking == Taking::Plans {
+            flows::begin(self, delivery);
+            return puller.ring();
+        }
         self.jobs.active.lock().insert(delivery.number, Arc::clone(&delivery));
         tokio::spawn(attempt::work(Arc::clone(self), delivery, Place::take(self)));
         puller.ring();
     }
 }
 
-fn question(lane: Lane) -> String {
-    format!("$JS.API.CONSUMER.MSG.NEXT.JOBS.job-{}", lane.as_str())
+fn question(taking: Taking, lane: Lane) -> String {
+    format!(
+        "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
+        taking.stream(),
+        taking.consumer(lane)
+    )
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use npufleet_wire::{Lane, subject};
+use npufleet_wire::Lane;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Taking};
 use super::stream::{self as broker, Silence};
 use crate::core::Core;
 use crate::events::log;
@@ -37,6 +37,7 @@ pub(super) struct Sweep {
     lanes: Mutex<[Over; LANES]>,
     bell: Notify,
     off: AtomicBool,
+    plans_bell: Notify,
 }
 
 #[derive(Default)]
@@ -64,7 +65,10 @@ impl Sweep {
     }
 
     /// Has every lane looked at: others may have died before they came to it.
-    pub(super) fn ring(&self) {
+    pub(super) fn ring(&self, taking: Taking) {
+        if taking == Taking::Plans {
+            return self.plans_bell.notify_one();
+        }
         self.lanes.lock().iter_mut().for_each(|over| over.is_due = true);
         self.bell.notify_one();
     }
@@ -101,7 +105,7 @@ impl Core {
     /// Removes what is over, lane by lane, again and again.
     pub(super) async fn sweep(self: Arc<Self>) {
         let sweep = &self.jobs.sweep;
-        sweep.ring();
+        sweep.ring(Taking::Jobs);
         loop {
             sweep.bell.notified().await;
             while Lane::ALL.into_iter().any(|lane| sweep.is_due(lane)) {
@@ -117,17 +121,15 @@ impl Core {
             if self.jobs.sweep.is_due(lane)
                 && let Err(silence) = self.sweep_lane(lane).await
             {
-                // It stays due.
-                log(format_args!("jobs that are over stay for now: {silence}"));
+                // They stay due; whoever ends is not held up for the rest of them.
+                return log(format_args!("jobs that are over stay for now: {silence}"));
             }
         }
     }
 
     async fn sweep_lane(&self, lane: Lane) -> Result<(), Silence> {
-        let question = format!("CONSUMER.INFO.JOBS.job-{}", lane.as_str());
-        let info = broker::ask(self, &question, None).await?;
-        let floor = info["ack_floor"]["stream_seq"].as_u64().unwrap_or_default();
-        if self.jobs.sweep.has_moved(lane, floor) && !self.purge(lane, floor).await? {
+        let (info, floor) = self.floor(Taking::Jobs, lane).await?;
+        if self.jobs.sweep.has_moved(lane, floor) && !self.purge(Taking::Jobs, lane, floor).await? {
             self.jobs.sweep.off.store(true, Relaxed);
             return Ok(());
         }
@@ -145,15 +147,43 @@ impl Core {
         Ok(())
     }
 
-    /// Removes a lane's jobs up to the floor; false for a stream that does so by itself.
-    async fn purge(&self, lane: Lane, floor: u64) -> Result<bool, Silence> {
-        let body = json!({"filter": subject::job(&self.prefix, lane, ">", None), "seq": floor + 1}).to_string();
-        let answer = broker::request(self, "$JS.API.STREAM.PURGE.JOBS", b"", &Bytes::from(body)).await?;
+    /// Removes the plans that are acknowledged and that a killed broker kept, at first and whenever there is time.
+    pub(super) async fn sweep_plans(self: Arc<Self>) {
+        loop {
+            for lane in Lane::ALL {
+                let purged = async {
+                    let (_, floor) = self.floor(Taking::Plans, lane).await?;
+                    self.purge(Taking::Plans, lane, floor).await
+                };
+                match purged.await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(silence) => log(format_args!("plans that are over stay for now: {silence}")),
+                }
+            }
+            self.jobs.sweep.plans_bell.notified().await;
+        }
+    }
+
+    /// What the broker says of a lane's consumer, and up to where everything is acknowledged.
+    async fn floor(&self, taking: Taking, lane: Lane) -> Result<(Value, u64), Silence> {
+        let question = format!("CONSUMER.INFO.{}.{}", taking.stream(), taking.consumer(lane));
+        let info = broker::ask(self, &question, None).await?;
+        let floor = info["ack_floor"]["stream_seq"].as_u64().unwrap_or_default();
+        Ok((info, floor))
+    }
+
+    /// Removes what is in a lane up to the floor; false for a stream that cannot be purged.
+    async fn purge(&self, taking: Taking, lane: Lane, floor: u64) -> Result<bool, Silence> {
+        let filter = format!("{}.v1.{}.{}.>", self.prefix, taking.route(), lane.as_str());
+        let body = Bytes::from(json!({"filter": filter, "seq": floor + 1}).to_string());
+        let question = format!("$JS.API.STREAM.PURGE.{}", taking.stream());
+        let answer = broker::request(self, &question, b"", &body).await?;
         let said: Value = serde_json::from_slice(answer.payload_bytes()).unwrap_or_default();
         match &said["error"] {
             Value::Null if said["success"] == true => Ok(true),
             error if error["err_code"] == PURGE_REFUSED => Ok(false),
-            error => Err(Silence(format!("purging jobs: {error}"))),
+            error => Err(Silence(format!("{question}: {error}"))),
         }
     }
 }
