@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from npufleet.errors import FleetError, InvalidParameterError
 from npufleet.recovery import Recovery
-from npufleet.result import Result
+from npufleet.result import Result, tensors_of
 from npufleet.statistics import Counters, Statistics
 from npufleet.telemetry.spans import CallSpan, start_call
 from npufleet.wire import contract, header
@@ -21,7 +21,7 @@ from npufleet.wire.prepare import parameters, prepare
 from npufleet.wire.subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from npufleet.recovery import Diagnose
     from npufleet.transport import Flight, Route, Transport
@@ -54,17 +54,17 @@ class Caller:
         self._hedges: dict[Flight, Flight] = {}
         transport.on_half_time(self._ask_fallback)
 
-    async def call(
+    def call(
         self,
         operation: str,
         tensors: object,
         params: Mapping[str, object] | None = None,
         *,
         model: str | None = None,
-        timeout: float = TIMEOUT_S,  # noqa: ASYNC109 - it travels with the request as its deadline
+        timeout: float = TIMEOUT_S,
         lane: str = contract.DEFAULT_LANE,
         **more: object,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Run an operation on the fleet and return its result.
 
         `tensors` maps names to arrays, or is one array where the operation declares one input; an array is anything
@@ -72,6 +72,22 @@ class Caller:
         `infer`. `timeout` is in seconds, `lane` one of realtime, critical, high, normal, low. What the contract does
         not allow is refused before it is sent.
         """
+        # Handed on instead of awaited: each coroutine between a caller and its flight costs every call.
+        return self._call(operation, tensors, params, model, timeout, lane, more)
+
+    async def _call(
+        self,
+        operation: str,
+        tensors: object,
+        params: Mapping[str, object] | None,
+        model: str | None,
+        timeout: float,  # noqa: ASYNC109 - it travels with the request as its deadline
+        lane: str,
+        more: Mapping[str, object] | None = None,
+        *,
+        bare: bool = False,
+    ) -> Any:
+        """Do what `call` says; `bare` gives the arrays alone."""
         if more:
             params = parameters(params, more)
         target, route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
@@ -86,8 +102,9 @@ class Caller:
         try:
             await flight
             if span is not None or not flight.plain or self._hedges:
-                return await self._finish(flight, target, span)
-            result = Result(flight)
+                result = await self._finish(flight, target, span)
+                return result.tensors() if bare else result
+            answer = tensors_of(flight) if bare else Result(flight)
         except (FleetError, asyncio.CancelledError) as error:
             self._drop(flight)
             kind = error.kind if isinstance(error, FleetError) else "cancelled"
@@ -96,7 +113,7 @@ class Caller:
                 span.end(kind, engine=getattr(error, "engine", None))
             raise
         counters.engines["rust"] += 1
-        return result
+        return answer
 
     def statistics(self) -> Statistics:
         """Return what has been counted since the connection was opened."""

@@ -20,7 +20,7 @@ from npufleet.wire.prepare import parameters
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
@@ -114,22 +114,22 @@ class AsyncFleet(RowCaller, AsyncOperations):
             await local.stop()
             raise
 
-    async def infer(
+    def infer(
         self,
         model: str,
         inputs: Mapping[str, object],
         *,
         version: int | None = None,
-        timeout: float = TIMEOUT_S,  # noqa: ASYNC109
+        timeout: float = TIMEOUT_S,
         lane: str = contract.DEFAULT_LANE,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> Coroutine[Any, Any, dict[str, NDArray[Any]]]:
         """Run a registered model on rows of input and return its outputs by name.
 
         `inputs` maps the model's input names to arrays with one row per first index. With `version`, any other
         version being served raises `UnknownModelError`.
         """
         params = None if version is None else {"version": version}
-        return (await self.call("infer", inputs, params, model=model, timeout=timeout, lane=lane)).tensors()
+        return self._call("infer", inputs, params, model, timeout, lane, bare=True)
 
     async def submit(
         self,

@@ -27,6 +27,12 @@ class Answer(Protocol):
         ...
 
 
+def tensors_of(answer: Answer) -> dict[str, NDArray[Any]]:
+    """Return an answer's arrays by name, as read-only views; raises `InvalidFrameError` when it is no frame."""
+    payload = answer.payload
+    return reader_of(payload).tensors(payload)
+
+
 class Result(Mapping[str, "NDArray[Any]"]):
     """The output arrays of a call by name; they are read-only views of the reply.
 
@@ -43,8 +49,7 @@ class Result(Mapping[str, "NDArray[Any]"]):
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the arrays as a dict; raises `InvalidFrameError` when the reply is no frame."""
         if self._arrays is None:
-            payload = self._flight.payload
-            self._arrays = reader_of(payload).tensors(payload)
+            self._arrays = tensors_of(self._flight)
         return self._arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:
