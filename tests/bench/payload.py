@@ -25,8 +25,10 @@ LARGE = (MIB, 16 * MIB, 256 * MIB - 64 * KIB)
 """Bytes that it does not; the header of a frame has to fit into the largest slot, too."""
 
 IN_FLIGHT = (16, 64, 256)
-BEST = 64
+BEST = 256
 """The number in flight at which inline calls of 8 and 64 KiB are the most: the targets are set there."""
+USUAL = 64
+"""For sizes without a target."""
 WAY_IN_FLIGHT = 16
 """Frames on their way at once where bytes are counted: with one, it is the round trip that is measured."""
 INLINE = {"NPUFLEET_ARENA_DIR": "off"}
@@ -51,7 +53,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
 def _sweep(transport: str, engine: str, effort: Effort) -> Iterator[Figure]:
     with Fleet.local(workers=(engine,)) as fleet:
         for size in SMALL:
-            for in_flight in IN_FLIGHT if size in TARGETS and transport == "native" else (BEST,):
+            for in_flight in IN_FLIGHT if size in TARGETS and transport == "native" else (USUAL,):
                 yield from _rates(fleet.url, transport, size, in_flight, effort)
         for size in LARGE:
             yield from _echoes(fleet.url, transport, size, effort)
@@ -76,9 +78,9 @@ def _rates(url: str, transport: str, size: int, in_flight: int, effort: Effort) 
     yield figure(f"raw async-nats echo, {where}", samples["raw"], "1/s")
     yield figure(f"{transport}: echo inline, {where}, of raw", samples["inline"], "1/s", floor=samples["raw"])
     targets: tuple[str | None, str | None] = (None, None)
-    if is_native and in_flight == BEST:
+    if is_native and size in TARGETS and in_flight == BEST:
         where = f"{where} (inline's best)"
-        targets = TARGETS.get(size, targets)
+        targets = TARGETS[size]
     title = f"{transport}: echo as placed, {where}, of inline"
     yield figure(title, samples["placed"], "1/s", floor=samples["inline"], target=targets[0])
     if "made" in samples:
@@ -186,10 +188,11 @@ def _echo(
 
 def memcpy(size: int, places: int, seconds: float) -> float:
     """Gigabytes per second of one thread that copies an array of this size to each of so many places in turn."""
-    source, targets = np.ones(size, np.uint8), [np.zeros(size, np.uint8) for _ in range(places)]
+    # Written to once before: a slot that is used again has its pages.
+    source, targets = np.ones(size, np.uint8), [np.ones(size, np.uint8) for _ in range(places)]
     copies, started = 0, time.perf_counter()
     until = started + seconds
-    while (now := time.perf_counter()) < until or copies < places:
+    while (now := time.perf_counter()) < until or not copies:
         targets[copies % places][:] = source
         copies += 1
     return size * copies / (now - started) / 1e9
