@@ -33,6 +33,29 @@ macro_rules! by_half {
     };
 }
 
+/// Takes elements of even and of odd numbers apart.
+pub(super) fn part<T: Real>(line: &[T], even: &mut [T], odd: &mut [T]) {
+    Arch::new().dispatch(Parting { line, even, odd });
+}
+
+/// The work of [`part`] as what is compiled for the vectors that the processor turns out to have.
+struct Parting<'a, T> {
+    line: &'a [T],
+    even: &'a mut [T],
+    odd: &'a mut [T],
+}
+
+impl<T: Real> NullaryFnOnce for Parting<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for ((pair, even), odd) in self.line.as_chunks::<2>().0.iter().zip(self.even).zip(self.odd) {
+            [*even, *odd] = *pair;
+        }
+    }
+}
+
 /// Splits a stretch of an extended line into approximation and details.
 ///
 /// `even` and `odd` hold every other element of it: `low.len() + bank.half - 1` each.
@@ -45,7 +68,7 @@ pub(super) fn analyse<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, low: &mut [T],
     });
 }
 
-/// The work of [`analyse`] as what is compiled for the vectors that the processor turns out to have.
+/// The work of [`analyse`], likewise.
 struct Analysis<'a, T> {
     halves: [&'a [T]; 2],
     bank: &'a Bank<T>,

@@ -4,7 +4,7 @@ use npufleet_wire::Result;
 
 use super::extend::{Mode, before, behind};
 use super::filters::Bank;
-use super::kernel::{analyse, synthesise};
+use super::kernel::{analyse, part, synthesise};
 use super::work::{Levels, Real};
 use crate::common::{Pace, sized};
 
@@ -76,30 +76,26 @@ fn split<T: Real>(
 ) -> Result<()> {
     let front = mode.front(bank.half);
     let most = STRETCH + bank.half - 1;
-    let (extended, halves) = sized(stretch, 4 * most).split_at_mut(2 * most);
-    let (even, odd) = halves.split_at_mut(most);
+    let (even, odd) = sized(stretch, 2 * most).split_at_mut(most);
+    // The element of a number, counted from the first one in front of the line.
+    let element = |number: usize| match number.checked_sub(front) {
+        None => before(mode, line, front - number),
+        Some(inside) if inside < line.len() => line[inside],
+        Some(beyond) => behind(mode, line, beyond + 1 - line.len()),
+    };
     for (index, (low, high)) in low.chunks_mut(STRETCH).zip(high.chunks_mut(STRETCH)).enumerate() {
         pace.step(low.len() * bank.half)?;
         let pairs = low.len() + bank.half - 1;
-        // Counted from the first extended element: where the stretch begins and ends, and where the line does.
-        let (start, end) = (2 * index * STRETCH, 2 * (index * STRETCH + pairs));
-        let source = if start >= front && end <= front + line.len() {
-            &line[start - front..end - front]
-        } else {
-            let extended = &mut extended[..end - start];
-            let (from, to) = (start.max(front), end.min(front + line.len()));
-            extended[from - start..to - start].copy_from_slice(&line[from - front..to - front]);
-            for at in start..from {
-                extended[at - start] = before(mode, line, front - at);
-            }
-            for at in to..end {
-                extended[at - start] = behind(mode, line, at + 1 - front - line.len());
-            }
-            &*extended
-        };
         let (even, odd) = (&mut even[..pairs], &mut odd[..pairs]);
-        for ((pair, even), odd) in source.chunks_exact(2).zip(&mut *even).zip(&mut *odd) {
-            (*even, *odd) = (pair[0], pair[1]);
+        let start = 2 * index * STRETCH;
+        // Pairs of which both are in the line.
+        let from = front.saturating_sub(start).div_ceil(2).min(pairs);
+        let to = ((front + line.len()).saturating_sub(start) / 2).clamp(from, pairs);
+        let inside = &line[start + 2 * from - front..][..2 * (to - from)];
+        part(inside, &mut even[from..to], &mut odd[from..to]);
+        for pair in (0..from).chain(to..pairs) {
+            even[pair] = element(start + 2 * pair);
+            odd[pair] = element(start + 2 * pair + 1);
         }
         analyse([even, odd], bank, low, high);
     }

@@ -54,16 +54,23 @@ impl<T: Real> Sweep<'_, T> {
         let mut places = [(0, 0); MAX_LEVELS + 1];
         let places = &mut places[..self.targets.len()];
         for slab in 0..self.request.lines.outer {
-            let mut offset = 0;
-            for &(bytes, length) in self.sources {
-                let bytes = &bytes[slab * length * size_of::<T>()..][..length * size_of::<T>()];
-                bytemuck::cast_slice_mut(&mut lines[offset..][..length]).copy_from_slice(bytes);
-                offset += length;
-            }
+            let own = |length| slab * length * size_of::<T>()..(slab + 1) * length * size_of::<T>();
+            let alone = match *self.sources {
+                [(bytes, length)] => bytemuck::try_cast_slice(&bytes[own(length)]).ok(),
+                _ => None,
+            };
+            let line = alone.unwrap_or_else(|| {
+                let mut offset = 0;
+                for &(bytes, length) in self.sources {
+                    bytemuck::cast_slice_mut(&mut lines[offset..][..length]).copy_from_slice(&bytes[own(length)]);
+                    offset += length;
+                }
+                &*lines
+            });
             for (place, &(start, length)) in places.iter_mut().zip(self.targets) {
                 *place = (start + slab * length, length);
             }
-            self.line(lines, area, places, &mut work.coefficients, &mut work.levels, pace)?;
+            self.line(line, area, places, &mut work.coefficients, &mut work.levels, pace)?;
         }
         Ok(())
     }
