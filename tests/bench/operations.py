@@ -30,7 +30,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "adaptive": {"method": "nlms"},
 }
 LIBRARY = {"fft": "SciPy", "filter": "SciPy", "wavelet": "PyWavelets"}
-"""Those whose Python side is compiled code; the others are measured on short signals only."""
+"""Those whose Python side is compiled code; the others are measured on short single signals only."""
+SIZES = ((1024, 1), (65_536, 1), (1024, 64), (65_536, 4))
+"""Points of a signal, and how many signals a request has."""
 FUSED: dict[str, Callable[[int], float]] = {
     # Half of what a complex transform takes (Linzer and Feig, 1993).
     "fft": lambda n: 4 / 3 * n * log2(n) - 8 / 9 * n,
@@ -46,15 +48,15 @@ def measure(effort: Effort) -> Iterator[Figure]:
     """Figures of the signal operations."""
     peak = run_json(RELEASE / "examples" / "roof", "--seconds", str(effort.seconds))["fused_per_second"]
     yield figure("fused multiply-adds of one core, 64 bits, at most", [peak / 1e9], "G/s")
-    for points in (1024, 65_536):
+    for points, rows in SIZES:
         for name, params in REQUESTS.items():
-            if points > 1024 and name not in LIBRARY:
+            if (points, rows) != SIZES[0] and name not in LIBRARY:
                 continue
-            tensors = _tensors(name, points)
+            tensors = _tensors(name, (rows, points) if rows > 1 else (points,))
             checked = operations.check(name, tensors, params)
             request = frame.encode(tensors, params)
             execute = operations.REGISTRY[name].execute
-            seconds = effort.seconds / 4
+            seconds = effort.seconds / (4 if rows == 1 else 8)
             echo = frame.encode(tensors, {})
             samples = interleave(
                 {
@@ -67,11 +69,11 @@ def measure(effort: Effort) -> Iterator[Figure]:
                 effort.repeats,
             )
             faster = [python / rust for python, rust in zip(samples["python"], samples["rust"], strict=True)]
-            title, than = f"{name}, {points:,} points", f"times faster than {LIBRARY.get(name, 'NumPy')}"
+            title, than = _title(name, points, rows), f"times faster than {LIBRARY.get(name, 'NumPy')}"
             wanted = 10 if points == 1024 else 3
             roof = None
             if name in LIBRARY:
-                least = FUSED[name](points) / peak
+                least = rows * FUSED[name](points) / peak
                 roof = [slow / (way + least) for slow, way in zip(samples["python"], samples["frame"], strict=True)]
                 yield figure(f"{title}: the roofline, {than}", roof, "x")
             if roof and median(roof) < wanted:
@@ -80,12 +82,16 @@ def measure(effort: Effort) -> Iterator[Figure]:
                 yield figure(f"{title}: Rust engine, {than}", faster, "x", target=f">= {wanted}")
 
 
-def _tensors(name: str, points: int) -> dict[str, Any]:
+def _title(name: str, points: int, rows: int) -> str:
+    return f"{name}, {points:,} points" if rows == 1 else f"{name}, {rows} rows of {points:,} points"
+
+
+def _tensors(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     random = np.random.default_rng(1)
-    x = random.standard_normal(points)
+    x = random.standard_normal(shape)
     if name == "kalman":
         return {"z": x}
-    return {"x": x, "d": random.standard_normal(points)} if name == "adaptive" else {"x": x}
+    return {"x": x, "d": random.standard_normal(shape)} if name == "adaptive" else {"x": x}
 
 
 def _seconds_each(run: Callable[[], object], seconds: float) -> float:
