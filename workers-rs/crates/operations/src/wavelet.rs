@@ -50,11 +50,8 @@ impl Operation for Wavelet {
 /// Works line by line from the tensors of the request to their places in the reply frame.
 fn answer<T: Real>(frame: &Frame, request: &Request<'_>, context: &Context<'_>) -> Result<Bytes> {
     let outputs = request.outputs()?;
-    let specs: Vec<_> = outputs.names().zip(outputs.shapes()).collect();
-    let specs: Vec<_> = specs
-        .iter()
-        .map(|(name, shape)| (*name, request.dtype, *shape))
-        .collect();
+    let named = outputs.names().zip(outputs.shapes());
+    let specs: Vec<_> = named.map(|(name, shape)| (name, request.dtype, shape)).collect();
     let (mut reply, places) = frame::allocate(&specs, &Map::new())?;
     let sources: Vec<_> = request
         .inputs

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
+
 use super::work::Real;
 
 /// The most pairs of taps that a filter of the table has.
 pub(super) const MAX_HALF: usize = 9;
 
-static TABLE: LazyLock<HashMap<String, Filters>> = LazyLock::new(|| {
+static TABLE: LazyLock<HashMap<String, Filters, RandomState>> = LazyLock::new(|| {
     let read: serde_json::Result<HashMap<String, Vec<f64>>> = serde_json::from_str(include_str!("filters.json"));
     match read {
         Ok(rows) => rows.into_iter().map(|(name, taps)| (name, Filters { taps })).collect(),

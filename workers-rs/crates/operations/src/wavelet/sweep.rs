@@ -1,5 +1,7 @@
 //! Every line of the tensors: gathered from bytes, worked on, spread to their places.
 
+use std::cell::OnceCell;
+
 use npufleet_wire::Result;
 
 use super::filters::Bank;
@@ -25,8 +27,8 @@ pub(super) fn run<T: Real>(
     let bank = request.filters.bank::<T>();
     let sweep = Sweep {
         request,
-        backwards: bank.backwards(),
         bank,
+        backwards: OnceCell::new(),
         sources,
         targets,
     };
@@ -42,7 +44,8 @@ pub(super) fn run<T: Real>(
 struct Sweep<'a, T> {
     request: &'a Request<'a>,
     bank: Bank<T>,
-    backwards: Bank<T>,
+    /// The same backwards, where something is reconstructed.
+    backwards: OnceCell<Bank<T>>,
     sources: &'a [(&'a [u8], usize)],
     targets: &'a [(usize, usize)],
 }
@@ -131,6 +134,10 @@ impl<T: Real> Sweep<'_, T> {
         }
     }
 
+    fn backwards(&self) -> &Bank<T> {
+        self.backwards.get_or_init(|| self.bank.backwards())
+    }
+
     fn line(
         &self,
         source: &[T],
@@ -148,14 +155,14 @@ impl<T: Real> Sweep<'_, T> {
             Method::Decompose => decompose(source, results, places, mode, &self.bank, levels, pace),
             Method::Reconstruct => {
                 let samples = &mut results[start..][..length];
-                reconstruct(source, own, samples, mode, &self.backwards, levels, pace)
+                reconstruct(source, own, samples, mode, self.backwards(), levels, pace)
             }
             Method::Denoise(threshold, way) => {
                 let inside = sized(coefficients, total(own));
                 decompose(source, inside, own, mode, &self.bank, levels, pace)?;
                 shrink(inside, own, source.len(), threshold, way, &mut levels.magnitudes);
                 let samples = &mut results[start..][..length];
-                reconstruct(inside, own, samples, mode, &self.backwards, levels, pace)
+                reconstruct(inside, own, samples, mode, self.backwards(), levels, pace)
             }
         }
     }
