@@ -178,6 +178,30 @@ fn every_axis() {
 }
 
 #[test]
+fn long_real_lines_have_the_bins_of_complex_ones() {
+    // On both sides of where another transform is taken, with and without bins that no vector holds, padded, and not.
+    for (length, points) in [
+        (8192, 8192),
+        (8224, 8224),
+        (9599, 9600),
+        (12_000, 9600),
+        (65_536, 65_536),
+        (65_536, 65_538),
+    ] {
+        let numbers: Vec<_> = samples(length)
+            .into_iter()
+            .map(|number| rounded(Dtype::F64, number))
+            .collect();
+        let params = json!({"n": points});
+        let (_, _, expected) = fft(Dtype::C128, &[length], &numbers, &params).unwrap();
+        let (_, _, found) = fft(Dtype::F64, &[length], &numbers, &params).unwrap();
+        let what = format!("{length} samples, {points} points");
+        assert_close(&found, &expected[..=points / 2], 1e-14, &what);
+        assert_eq!((found[0].im, found[points / 2].im), (0.0, 0.0), "{what}");
+    }
+}
+
+#[test]
 fn norms() {
     let numbers: Vec<_> = samples(50)
         .into_iter()
@@ -217,11 +241,17 @@ fn not_finite_numbers_pass_through() {
 fn unaligned_input_gives_the_same() {
     for (dtype, shape, axis) in [
         (Dtype::F64, [4, 9], 1),
+        (Dtype::F64, [2, 9600], 1),
         (Dtype::F64, [4, 9], 0),
         (Dtype::C64, [4, 9], 1),
         (Dtype::C128, [9, 4], 0),
     ] {
-        let aligned = request(dtype, &shape, &bytes(dtype, &samples(36)), &json!({"axis": axis}));
+        let aligned = request(
+            dtype,
+            &shape,
+            &bytes(dtype, &samples(shape[0] * shape[1])),
+            &json!({"axis": axis}),
+        );
         let expected = run("fft", aligned.clone()).unwrap();
         for offset in 1..8 {
             let moved = Bytes::from([&[0_u8; 8][..offset], &aligned].concat()).slice(offset..);

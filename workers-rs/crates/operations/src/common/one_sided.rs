@@ -1,4 +1,4 @@
-//! The transform of a real line: one of complex numbers, half as long, taken apart into the spectrum.
+//! The transform of a real line; of an even length one of complex numbers, half as long, taken apart into the spectrum.
 
 // What is not inlined is compiled for the oldest processor, whatever vectors this one has.
 #![allow(clippy::inline_always)]
@@ -21,15 +21,24 @@ const WIDTH: usize = 4;
 /// A prepared transform of real lines of one length.
 #[doc(hidden)]
 pub enum OneSided<T> {
-    /// Of an even length that is not long.
-    Even(Halved<T>),
-    /// Of any other.
+    /// Of our own.
+    Own(Box<dyn RealLine<T>>),
+    /// Of any other length.
     Other(Arc<dyn RealToComplex<T>>),
 }
 
-/// Neighbouring samples as real and imaginary part; each bin and its mirror image hold what two bins are made of.
+/// A transform of our own.
 #[doc(hidden)]
-pub struct Halved<T> {
+pub trait RealLine<T>: Send + Sync {
+    /// How many samples a line has.
+    fn points(&self) -> usize;
+
+    /// Transforms a line of at most so many samples into its bins up to the middle.
+    fn line(&self, source: &[u8], spectrum: &mut [Complex<T>], work: &mut LineWork<T>);
+}
+
+/// Neighbouring samples as real and imaginary part; each bin and its mirror image hold what two bins are made of.
+pub(super) struct Halved<T> {
     half: Arc<dyn Fft<T>>,
     /// The factors of the bins 1, 2, ..., and those of their imaginary parts.
     factors: [Vec<T>; 2],
@@ -47,6 +56,12 @@ impl<T: Float> Halved<T> {
         };
         let factors = [factors(f64::sin), factors(f64::cos)];
         Self { half, factors }
+    }
+}
+
+impl<T: Float> RealLine<T> for Halved<T> {
+    fn points(&self) -> usize {
+        2 * self.half.len()
     }
 
     fn line(&self, source: &[u8], spectrum: &mut [Complex<T>], work: &mut LineWork<T>) {
@@ -69,7 +84,7 @@ impl<T: Float> Halved<T> {
 impl<T: Float> OneSided<T> {
     pub(crate) fn points(&self) -> usize {
         match self {
-            Self::Even(halved) => 2 * halved.half.len(),
+            Self::Own(plan) => plan.points(),
             Self::Other(plan) => plan.len(),
         }
     }
@@ -80,7 +95,7 @@ impl<T: Float> OneSided<T> {
     /// `internal` when the lengths do not fit.
     pub(crate) fn line(&self, source: &[u8], spectrum: &mut [Complex<T>], work: &mut LineWork<T>) -> Result<()> {
         match self {
-            Self::Even(halved) => halved.line(source, spectrum, work),
+            Self::Own(plan) => plan.line(source, spectrum, work),
             Self::Other(plan) => {
                 let samples = sized(&mut work.samples, plan.len());
                 fill(samples, source);

@@ -11,7 +11,7 @@ use num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner};
 use rustfft::{Fft, FftNum, FftPlanner};
 
-use super::one_sided::{Halved, OneSided};
+use super::one_sided::{Halved, OneSided, RealLine};
 use super::{Pace, Window, give_back};
 
 /// All plans of a thread are dropped when they cover more points than this (some tens of megabytes): lengths come from
@@ -34,13 +34,19 @@ pub trait Float: FftNum + Pod + Default + PartialOrd {
     /// The same number in double precision.
     fn wide(self) -> f64;
 
+    /// A transform of long real lines that needs what not every type, length and processor has.
+    #[doc(hidden)]
+    fn long_line(_planner: &mut FftPlanner<Self>, _points: usize) -> Option<Box<dyn RealLine<Self>>> {
+        None
+    }
+
     /// Calls `body` with this thread's plans.
     #[doc(hidden)]
     fn with_plans<R>(body: impl FnOnce(&mut Plans<Self>) -> R) -> R;
 }
 
 macro_rules! float {
-    ($type:ty, $dtype:expr, $complex:expr) => {
+    ($type:ty, $dtype:expr, $complex:expr $(, $more:item)?) => {
         impl Float for $type {
             const DTYPE: Dtype = $dtype;
             const COMPLEX_DTYPE: Dtype = $complex;
@@ -52,6 +58,8 @@ macro_rules! float {
             fn wide(self) -> f64 {
                 self.into()
             }
+
+            $($more)?
 
             fn with_plans<R>(body: impl FnOnce(&mut Plans<Self>) -> R) -> R {
                 thread_local! {
@@ -67,7 +75,15 @@ macro_rules! float {
     };
 }
 float!(f32, Dtype::F32, Dtype::C64);
-float!(f64, Dtype::F64, Dtype::C128);
+float!(
+    f64,
+    Dtype::F64,
+    Dtype::C128,
+    #[cfg(target_arch = "x86_64")]
+    fn long_line(planner: &mut FftPlanner<f64>, points: usize) -> Option<Box<dyn RealLine<f64>>> {
+        Some(Box::new(super::quarters::Quarters::new(planner, points)?))
+    }
+);
 
 /// The window, the two rates and the length of a resampling filter.
 type FilterKey = (Window, usize, usize, usize);
@@ -148,9 +164,13 @@ impl<T: Float> Plans<T> {
         }
         self.make_room(points);
         let plan = Arc::new(if points.is_multiple_of(2) && points <= HALVED_POINTS {
-            OneSided::Even(Halved::new(self.complex_planner.plan_fft_forward(points / 2)))
+            let half = self.complex_planner.plan_fft_forward(points / 2);
+            OneSided::Own(Box::new(Halved::new(half)))
         } else {
-            OneSided::Other(self.real_planner.plan_fft_forward(points))
+            match T::long_line(&mut self.complex_planner, points) {
+                Some(line) => OneSided::Own(line),
+                None => OneSided::Other(self.real_planner.plan_fft_forward(points)),
+            }
         });
         self.real.insert(points, Arc::clone(&plan));
         plan
