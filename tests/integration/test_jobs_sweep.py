@@ -13,6 +13,7 @@ import pytest
 
 from npufleet.broker import streams
 from npufleet.transport import jetstream
+from npufleet.worker.jobs.sweep import Sweep
 from tests.support.jobs_stand import ACK_WAIT, connected, jobs_broker, messages, no_jobs, taking
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, client
@@ -120,3 +121,31 @@ async def test_a_stream_that_was_made_as_a_work_queue_removes_jobs_by_itself(wor
                 with taking(broker.url, engine=worker_engine):
                     await fleet.gather(jobs)
                     await no_jobs(plain)
+
+
+async def test_sweeping_delays_no_retry(broker: Broker) -> None:
+    """What is to be delivered again is there at once, though the stream was swept meanwhile."""
+    async with connected(broker) as fleet, client(broker.url) as plain:
+        jobs = await fleet.submit_many("echo", [{"x": X}] * 3)
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+        inbox = plain.new_inbox()
+        await plain.subscribe(inbox, cb=arrived.put)
+
+        async def pull() -> list[Any]:
+            question = "$JS.API.CONSUMER.MSG.NEXT.JOBS.job-normal"
+            await plain.publish(question, b'{"batch": 3, "group": "workers", "no_wait": true}', reply=inbox)
+            found = []
+            while (message := await asyncio.wait_for(arrived.get(), 5)).reply:
+                found.append(message)
+                if len(found) == len(jobs):
+                    break
+            return found
+
+        first, *others = await pull()
+        await plain.request(first.reply, b"+ACK")
+        for other in others:
+            await plain.publish(other.reply, b"-NAK")
+        await plain.flush()
+        await Sweep(plain, streams.consumers()).sweep()
+        assert await messages(plain, "JOBS") == 2
+        assert len(await pull()) == 2

@@ -16,6 +16,7 @@ from npufleet.broker import streams
 from npufleet.errors import FleetError
 from npufleet.transport import jetstream
 from npufleet.transport.together import together
+from npufleet.wire.contract import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 class _Over:
     """What this worker has finished for one consumer; `since` when the floor has been where it is, None at first."""
 
-    filter: str
+    filters: tuple[str, ...]
     due: bool = True
     sequences: list[int] = field(default_factory=list)
     floor: int = 0
@@ -56,7 +57,7 @@ class Sweep:
     def __init__(self, client: Client, consumers: Mapping[str, Mapping[str, Any]], stream: str = streams.JOBS) -> None:
         self._client = client
         self._stream = stream
-        self._over = {name: _Over(consumer["filter_subject"]) for name, consumer in consumers.items()}
+        self._over = {name: _Over(_filters(consumer)) for name, consumer in consumers.items()}
         self._bell = asyncio.Event()
         self._off = False
 
@@ -101,9 +102,10 @@ class Sweep:
         info = await jetstream.ask(self._client, f"CONSUMER.INFO.{self._stream}.{name}", None, ANSWER_S)
         floor = info["ack_floor"]["stream_seq"]
         if over.since is None or floor != over.floor:
-            question = {"filter": over.filter, "seq": floor + 1}
             try:
-                await jetstream.ask(self._client, f"STREAM.PURGE.{self._stream}", question, ANSWER_S)
+                for each in over.filters:
+                    question = {"filter": each, "seq": floor + 1}
+                    await jetstream.ask(self._client, f"STREAM.PURGE.{self._stream}", question, ANSWER_S)
             except jetstream.PurgeRefusedError:
                 self._off = True  # it was made as a work queue
                 return
@@ -123,3 +125,13 @@ class Sweep:
             await jetstream.ask(self._client, f"STREAM.MSG.DELETE.{self._stream}", body, ANSWER_S)
         except FleetError as error:
             _log.warning("a job that is over stays until those before it are: %s", error)
+
+
+def _filters(consumer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what covers a consumer's messages, and neither contains its own filter nor is contained in it.
+
+    After a purge that concerns a consumer, the broker forgets what it was about to deliver again, until that is overdue
+    once more.
+    """
+    prefix, _, rest = consumer["filter_subject"].removesuffix(">").partition(f".v{VERSION}.")
+    return f"{prefix}.*.{rest}*", f"{prefix}.*.{rest}*.>"
