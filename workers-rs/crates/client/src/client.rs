@@ -70,9 +70,9 @@ impl Client {
     }
 
     /// Has `work` say what became of a call whose answer was drained, on a thread where it may block; that comes through
-    /// [`Client::drain`] too, unless the call is cancelled before. Closing ends the call without waiting for `work`; once
-    /// the connection is closed nothing is done, and this is false.
-    pub fn finish(&self, sequence: u64, work: impl FnOnce() -> Outcome + Send + 'static) -> bool {
+    /// [`Client::drain`] too, unless the call is cancelled before, which `work` can ask. Closing ends the call without
+    /// waiting for `work`; once the connection is closed nothing is done, and this is false.
+    pub fn finish(&self, sequence: u64, work: impl FnOnce(&dyn Fn() -> bool) -> Outcome + Send + 'static) -> bool {
         self.shared.finish(sequence, work)
     }
 

@@ -105,8 +105,12 @@ impl Shared {
     }
 
     /// Has `work` say, on a thread of its own, what became of a call that was answered; false when the connection is
-    /// closed.
-    pub(crate) fn finish(self: &Arc<Self>, sequence: u64, work: impl FnOnce() -> Outcome + Send + 'static) -> bool {
+    /// closed. It can ask whether that is still wanted.
+    pub(crate) fn finish(
+        self: &Arc<Self>,
+        sequence: u64,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Outcome + Send + 'static,
+    ) -> bool {
         let is_open = self
             .unfinished
             .lock()
@@ -118,13 +122,17 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         self.runtime.spawn_blocking(move || {
-            let outcome = work();
-            let is_wanted = shared
+            let is_wanted = || {
+                let unfinished = shared.unfinished.lock();
+                unfinished.as_ref().is_some_and(|calls| calls.contains(&sequence))
+            };
+            let outcome = work(&is_wanted);
+            let was_wanted = shared
                 .unfinished
                 .lock()
                 .as_mut()
                 .is_some_and(|calls| calls.remove(&sequence));
-            if is_wanted {
+            if was_wanted {
                 shared.complete(&mut vec![(sequence, outcome)]);
             }
         });

@@ -170,7 +170,11 @@ impl Payloads {
 
     /// How to get at a reply's frame that is on another host, before a deadline in unix microseconds; none when the frame
     /// is not there. It blocks, and is the reply with the frame in it.
-    pub(crate) fn elsewhere(&self, reply: &Reply, deadline_us: u64) -> Option<impl FnOnce() -> Outcome + use<>> {
+    pub(crate) fn elsewhere(
+        &self,
+        reply: &Reply,
+        deadline_us: u64,
+    ) -> Option<impl FnOnce(&dyn Fn() -> bool) -> Outcome + use<>> {
         let channel = reply.header(header::CHANNEL)?.to_owned();
         let claim: Claim = reply.header(header::CLAIM)?.parse().ok()?;
         if self.exchange.peers().can_open(claim.arena) {
@@ -180,8 +184,8 @@ impl Payloads {
         let deadline = Instant::now() + Duration::from_micros(deadline_us).saturating_sub(now);
         let exchange = Arc::clone(&self.exchange);
         let (status, headers) = (reply.status, reply.headers.clone());
-        Some(move || {
-            let fetched = exchange.remote().fetch(&claim, &channel, deadline, true);
+        Some(move |wanted: &dyn Fn() -> bool| {
+            let fetched = exchange.remote().fetch(&claim, &channel, deadline, true, wanted);
             match fetched {
                 Ok(payload) => Outcome::Reply(Reply {
                     status,

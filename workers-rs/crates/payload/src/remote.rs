@@ -59,18 +59,26 @@ impl Remote {
     }
 
     /// The frame of a claim, from the process at `channel`; blocks until it is there. With `release` that process may
-    /// use the slot again.
+    /// use the slot again. It ends soon when the frame is `wanted` no longer.
     ///
     /// # Errors
-    /// As [`Asker::fetch`], `invalid_frame` for no address, `payload_lost` where the channel is off.
-    pub fn fetch(&self, claim: &Claim, channel: &str, deadline: Instant, release: bool) -> Result<Bytes> {
+    /// As [`Asker::fetch_while`], `invalid_frame` for no address, `payload_lost` where the channel is off.
+    pub fn fetch(
+        &self,
+        claim: &Claim,
+        channel: &str,
+        deadline: Instant,
+        release: bool,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes> {
         if self.channel == "off" {
             let message = format!("{claim} is in an arena that this process cannot open, and its channel is off");
             return Err(Error::new(ErrorKind::PayloadLost, message));
         }
         let timeout = deadline.saturating_duration_since(Instant::now());
         let limit = MAX_RESULT_BYTES as u64;
-        self.asker.fetch(&channel.parse()?, claim, limit, timeout, release)
+        self.asker
+            .fetch_while(wanted, &channel.parse()?, claim, limit, timeout, release)
     }
 
     fn listen(&self, arena: &Arena) -> Result<Option<Listening>> {

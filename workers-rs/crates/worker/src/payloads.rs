@@ -91,7 +91,7 @@ impl Payloads {
     /// As `Remote::fetch`.
     pub(crate) fn fetch(&self, claim: &str, channel: &str, deadline: Instant) -> Result<Bytes> {
         let claim: Claim = claim.parse()?;
-        self.exchange.remote().fetch(&claim, channel, deadline, false)
+        self.exchange.remote().fetch(&claim, channel, deadline, false, &|| true)
     }
 
     /// Puts a result into a slot for its reader; none when it is to go inline.

@@ -38,6 +38,22 @@ impl Asker {
         timeout: Duration,
         release: bool,
     ) -> Result<Bytes> {
+        self.fetch_while(&|| true, address, claim, limit, timeout, release)
+    }
+
+    /// As [`Asker::fetch`], for as long as the frame is `wanted`, which is asked for now and then.
+    ///
+    /// # Errors
+    /// As [`Asker::fetch`]; `cancelled` when it was wanted no longer.
+    pub fn fetch_while(
+        &self,
+        wanted: &dyn Fn() -> bool,
+        address: &Address,
+        claim: &Claim,
+        limit: u64,
+        timeout: Duration,
+        release: bool,
+    ) -> Result<Bytes> {
         if claim.length > limit {
             let message = format!("frame is {} bytes; allowed: {limit}", claim.length);
             return Err(Error::new(ErrorKind::PayloadTooLarge, message));
@@ -47,7 +63,7 @@ impl Asker {
         let mut incoming = Incoming::new(claim.length as usize);
         for _ in 0..ATTEMPTS {
             let mut connection = place.take(address).map_or_else(|| Connection::open(address), Ok)?;
-            match connection.fetch(claim, &mut incoming, deadline) {
+            match connection.fetch(claim, &mut incoming, deadline, wanted) {
                 Ok(()) => {
                     if release {
                         let _ = connection.say(&release_of(claim));

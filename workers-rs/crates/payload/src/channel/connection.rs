@@ -1,6 +1,6 @@
 //! One DEALER, connected to one owner: carries one transfer at a time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use npufleet_zeromq::{Event, Interest, KeyPair, Kind, Message, Setting, Socket, has_curve, poll};
@@ -14,6 +14,8 @@ const CONNECT_TIMEOUT_MS: i32 = 5_000;
 const HIGH_WATER: i32 = 16;
 /// A chunk, or a step of CURVE's handshake.
 const LARGEST_ANSWER: i64 = (1 << 20) + 1024;
+/// How often it is asked whether a frame is still wanted, at least.
+const LOOK: Duration = Duration::from_millis(100);
 /// Answers that are taken before the clock is looked at.
 const AT_ONCE: usize = 64;
 
@@ -73,6 +75,7 @@ impl Connection {
         claim: &Claim,
         incoming: &mut Incoming,
         deadline: Instant,
+        wanted: &dyn Fn() -> bool,
     ) -> std::result::Result<(), Failure> {
         self.transfer += 1;
         let patience = deadline.saturating_duration_since(Instant::now()).as_micros();
@@ -89,8 +92,12 @@ impl Connection {
             if left.is_zero() {
                 return Err(Failure::Final(self.too_late(incoming)));
             }
+            if !wanted() {
+                let error = Error::new(ErrorKind::Cancelled, format!("{claim} is wanted no longer"));
+                return Err(Failure::Final(error));
+            }
             let waiting = [Interest::Socket(&self.socket), Interest::Events(&self.socket)];
-            let [_, happened] = poll(waiting, left).map_err(|error| self.broken(error))?;
+            let [_, happened] = poll(waiting, left.min(LOOK)).map_err(|error| self.broken(error))?;
             // Answers first: what arrived before the connection went counts.
             for _ in 0..AT_ONCE {
                 let Some(chunks) = self.answer(claim, incoming)? else {

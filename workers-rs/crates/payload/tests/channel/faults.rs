@@ -1,7 +1,8 @@
 //! Peers that are gone, stand still, come back, or have another key; and where an owner listens.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use npufleet_payload::channel::{Address, Asker, Endpoint, Owner, Security};
 use npufleet_wire::{Claim, ErrorKind};
@@ -47,6 +48,16 @@ fn a_listener_that_says_nothing_costs_the_deadline_and_no_more() {
         .fetch(&address, &claim, LIMIT, Duration::from_millis(200), false)
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
+    let (looks, begun) = (Cell::new(0), Instant::now());
+    let wanted = || looks.replace(looks.get() + 1) < 2;
+    let error = asker
+        .fetch_while(&wanted, &address, &claim, LIMIT, Duration::from_secs(60), false)
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "before the handshake is given up"
+    );
 }
 
 #[test]
