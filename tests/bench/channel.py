@@ -1,4 +1,4 @@
-"""The ZeroMQ channel over loopback against bare ZeroMQ, from 64 KiB to 64 MiB, one transfer at a time."""
+"""The ZeroMQ channel over loopback against bare ZeroMQ, from 64 KiB to 64 MiB, several frames on their way at once."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,9 @@ from tests.bench.figure import Figure, figure, interleave
 from tests.bench.stand import RELEASE, Effort, run_json
 
 SIZES = {"64 KiB": 2**16, "256 KiB": 2**18, "1 MiB": 2**20, "4 MiB": 2**22, "16 MiB": 2**24, "64 MiB": 2**26}
+
+LANES = 4
+"""Frames on their way at once: with one, what is measured is how often two processes take turns."""
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
@@ -31,4 +34,4 @@ MODES = ("ask", "fetch", "bare", "channel", "curve")
 
 def transfers(mode: str, size: int, seconds: float) -> float:
     """Transfers a second of the program in crates/payload/examples/echo.rs."""
-    return float(run_json(RELEASE / "examples" / "echo", mode, str(size), str(seconds)))
+    return float(run_json(RELEASE / "examples" / "echo", mode, str(size), str(seconds), str(LANES)))
