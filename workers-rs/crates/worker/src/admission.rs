@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Prepared};
-use crate::executor::too_late;
+use crate::executor::{do_quick, too_late};
 use crate::payloads::Payload;
 use crate::request::{Asked, Now, Request};
 
@@ -97,9 +97,10 @@ impl Core {
             .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("the fetching failed: {error}"))))
     }
 
-    /// Queues what was admitted, as far as there is room and time for it.
-    pub(crate) fn queue_all(&self, admitted: &mut Vec<Request>, now: Instant) {
-        self.queue.push_all(admitted, now, |request, retry_after| {
+    /// Queues what was admitted, as far as there is room and time for it, and does it at once where that is quick. For the
+    /// event loop's thread.
+    pub(crate) fn queue_all(self: &Arc<Self>, admitted: &mut Vec<Request>, now: Instant) {
+        let quick = self.queue.push_all(admitted, now, |request, retry_after| {
             let text = format!(
                 "too many requests wait; another could start in about {} ms",
                 retry_after.as_millis().max(1)
@@ -107,6 +108,9 @@ impl Core {
             let error = Error::overloaded(text, retry_after);
             self.refuse(&request.endpoint, &request.reply, &request.message, &error);
         });
+        if quick {
+            do_quick(self, admitted);
+        }
     }
 }
 

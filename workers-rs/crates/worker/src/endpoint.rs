@@ -67,6 +67,14 @@ impl Engine {
             Self::Model { version, .. } => *version,
         }
     }
+
+    /// Whether this machine's processor does the work.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Operation(_) => true,
+            Self::Model { network, .. } => network.device() == CPU,
+        }
+    }
 }
 
 /// What does the work by version, which is 0 for an operation; the highest does what names none.

@@ -19,6 +19,10 @@ use crate::request::Request;
 use crate::steps::Here;
 use crate::telemetry::{Batch, Times};
 
+/// Bytes that may wait for the broker while answers are written on the connection's own thread: far from what has executors
+/// wait for room.
+const ROOM: usize = 1 << 20;
+
 /// Starts one executor.
 ///
 /// # Errors
@@ -38,6 +42,19 @@ pub(crate) fn start(core: &Arc<Core>, index: usize) -> std::io::Result<JoinHandl
                 .execute(&mut batch);
             }
         })
+}
+
+/// Does what is so quick that waking an executor would take longer; on the connection's own thread.
+pub(crate) fn do_quick(core: &Arc<Core>, batch: &mut Vec<Request>) {
+    // What is written here must not wait for this very thread to make room.
+    while core.queue.take_quick(core.link.waiting() < ROOM, batch) {
+        Executor {
+            core,
+            index: core.queue.own_thread(),
+            taken: Instant::now(),
+        }
+        .execute(batch);
+    }
 }
 
 /// One batch at work.

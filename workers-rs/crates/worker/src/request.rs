@@ -169,6 +169,10 @@ impl Work for Request {
     fn cost(&self) -> u64 {
         self.prepared.cost()
     }
+    fn is_light(&self) -> bool {
+        // A device that hangs, or a job that is told of, would hold the connection up.
+        self.job.is_none() && self.prepared.engine.is_local()
+    }
     fn arrived(&self) -> Instant {
         self.arrived
     }

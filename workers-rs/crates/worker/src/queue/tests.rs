@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::*;
 
@@ -8,6 +9,7 @@ struct Item {
     group: u64,
     rows: usize,
     cost: u64,
+    light: bool,
     arrived: Instant,
     deadline: Instant,
     reply: Subject,
@@ -29,6 +31,9 @@ impl Work for Item {
     }
     fn cost(&self) -> u64 {
         self.cost
+    }
+    fn is_light(&self) -> bool {
+        self.light
     }
     fn arrived(&self) -> Instant {
         self.arrived
@@ -52,6 +57,7 @@ fn item(lane: usize, group: u64, name: &str) -> Item {
         group,
         rows: 1,
         cost: 0,
+        light: true,
         arrived: now,
         deadline: now + Duration::from_secs(60),
         reply: Subject::from(name),
@@ -272,4 +278,71 @@ fn takers_wait_and_end_when_the_queue_is_closed() {
     queue.close();
     let taken: usize = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
     assert_eq!(taken, 100);
+}
+
+/// Costs less than a wake-up.
+const LITTLE: u64 = 1_000;
+
+fn little(name: &str) -> Item {
+    Item {
+        cost: LITTLE,
+        ..item(NORMAL, 1, name)
+    }
+}
+
+/// Offers one item; whether the thread that brought it is to do it.
+fn offer(queue: &Queue<Item>, item: Item) -> bool {
+    queue.push_all(&mut vec![item], Instant::now(), |_, _| unreachable!("there is room"))
+}
+
+/// An executor that waits for one batch.
+fn waiting_executor(queue: &Arc<Queue<Item>>) -> JoinHandle<Vec<String>> {
+    let taker = Arc::clone(queue);
+    let executor = std::thread::spawn(move || take(&taker));
+    while queue.state.lock().idle == 0 {
+        std::thread::yield_now();
+    }
+    executor
+}
+
+#[test]
+fn quick_work_is_done_where_it_came_while_the_executors_wait() {
+    let queue = Arc::new(Queue::new(100, 1));
+    assert!(!offer(&queue, little("a")), "the executor is at work, and comes for it");
+    assert_eq!(take(&queue), ["a"]);
+    let executor = waiting_executor(&queue);
+    assert!(offer(&queue, little("b")));
+    let mut batch = Vec::new();
+    assert!(queue.take_quick(true, &mut batch));
+    assert_eq!(batch.len(), 1);
+    assert!(matches!(queue.cancel(|reply| **reply == *"b"), Cancelled::Running));
+    assert!(queue.is_cancelled(queue.own_thread(), &batch[0].reply));
+    assert!(!queue.take_quick(true, &mut batch), "nothing waits");
+    assert!(!queue.is_cancelled(queue.own_thread(), &batch[0].reply));
+    queue.close();
+    assert!(executor.join().expect("no panic").is_empty());
+}
+
+#[test]
+fn other_work_is_done_by_the_executors() {
+    let slow = |cost| Item { cost, ..little("slow") };
+    let heavy = Item {
+        light: false,
+        ..little("heavy")
+    };
+    for item in [slow(0), slow(1_000_000_000), heavy] {
+        let queue = Arc::new(Queue::new(100, 1));
+        let (executor, name) = (waiting_executor(&queue), item.reply.to_string());
+        assert!(!offer(&queue, item));
+        assert_eq!(executor.join().expect("no panic"), [name]);
+    }
+}
+
+#[test]
+fn quick_work_goes_to_the_executors_while_there_is_no_room_for_answers() {
+    let queue = Arc::new(Queue::new(100, 1));
+    let executor = waiting_executor(&queue);
+    assert!(offer(&queue, little("a")));
+    assert!(!queue.take_quick(false, &mut Vec::new()));
+    assert_eq!(executor.join().expect("no panic"), ["a"]);
 }
