@@ -137,7 +137,7 @@ async def test_a_repeated_job_succeeds_when_its_cause_is_gone(broker: Broker) ->
 async def test_many_results(broker: Broker) -> None:
     async with connected(broker) as fleet:
         with taking(broker.url, "--executors", "2"):
-            slow = await fleet.submit("echo", {"x": X}, {"delay": 5.0})
+            slow = await fleet.submit("echo", {"x": X}, {"delay": 2.0})
             quick = await fleet.submit("fft", X)
             bad = await fleet.submit("infer", {"x": X}, model="nosuch", retries=0)
             order = [job.id async for job in fleet.as_completed([slow, quick, bad])]
@@ -157,7 +157,7 @@ async def test_many_results(broker: Broker) -> None:
 
 def test_many_results_blocking(broker: Broker) -> None:
     with taking(broker.url), Fleet.connect(broker.url) as fleet:
-        jobs = [fleet.submit("fft", X), fleet.submit("echo", {"x": X}, {"delay": 5.0})]
+        jobs = [fleet.submit("fft", X), fleet.submit("echo", {"x": X}, {"delay": 2.0})]
         assert [job.id for job in fleet.as_completed(jobs)] == [job.id for job in jobs]
         assert len(fleet.gather(jobs)) == 2
         assert jobs[0].wait().state == "succeeded"

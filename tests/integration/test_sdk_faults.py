@@ -36,6 +36,19 @@ def start(request: pytest.FixtureRequest) -> Start:
     return lambda url, *options: WorkerProcess(url, *options, engine="rust")
 
 
+# Neither end knows what the other is made of: two pairs show as much as four, and take half of the time.
+each_end = pytest.mark.parametrize(
+    ("transport", "start"),
+    [
+        ("native", "rust"),
+        ("pure", "python"),
+        pytest.param("native", "python", marks=pytest.mark.slow),
+        pytest.param("pure", "rust", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+
+
 async def outcomes(calls: Iterable[Any]) -> Counter[str]:
     """Let all calls end; count their engines, or the kinds of their errors."""
     ended = await asyncio.gather(*calls, return_exceptions=True)
@@ -45,6 +58,7 @@ async def outcomes(calls: Iterable[Any]) -> Counter[str]:
     return Counter(each.kind if isinstance(each, FleetError) else str(each.engine) for each in ended)
 
 
+@each_end
 async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(transport: str, start: Start) -> None:
     with Broker() as broker, start(broker.url) as dying, WorkerProcess(broker.url) as other:
         dying.ready()
@@ -64,6 +78,7 @@ async def test_the_calls_of_a_killed_worker_are_answered_by_another_engine(trans
             assert after.fallback_reason == "no_responders"
 
 
+@each_end
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_calls_in_flight_at_a_broker_restart_end_and_the_fleet_goes_on(
     transport: str, start: Start, number: signal.Signals
@@ -145,6 +160,7 @@ async def test_a_worker_that_hangs_past_the_deadline_costs_no_more_than_the_dead
             assert time.monotonic() - started < 3
 
 
+@each_end
 @pytest.mark.timeout(120)
 async def test_ten_thousand_calls_to_a_worker_that_admits_a_hundred(transport: str, start: Start) -> None:
     with Broker() as broker, start(broker.url, "--queue-limit", "100", "--executors", "1") as worker:
