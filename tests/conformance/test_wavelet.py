@@ -13,6 +13,8 @@ from tests.support import engines
 
 CHOICES = {name: row.choices for name, row in contract.operation("wavelet").parameters.items()}
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}
+# Straight lines through the last elements leave the line far behind: what is rounded there is a hundred times as large.
+EXTRAPOLATING = ("smooth", "antireflect")
 
 
 @settings(max_examples=100, deadline=None)
@@ -28,15 +30,16 @@ def test_engines_agree(data: st.DataObject) -> None:
     x = generator.standard_normal(shape).astype(dtype)
     if data.draw(st.booleans()):
         params["level"] = data.draw(st.integers(0, 5))
-    engines.check_agreement("wavelet", {"x": x}, params, TOLERANCE[dtype])
+    tolerance = TOLERANCE[dtype] * (10 if params["mode"] in EXTRAPOLATING else 1)
+    engines.check_agreement("wavelet", {"x": x}, params, tolerance)
 
     denoise = params | {"method": "denoise", "threshold_mode": data.draw(st.sampled_from(CHOICES["threshold_mode"]))}
     if data.draw(st.booleans()):
         denoise["threshold"] = data.draw(st.floats(0, 3))
-    engines.check_agreement("wavelet", {"x": x}, denoise, 10 * TOLERANCE[dtype])
+    engines.check_agreement("wavelet", {"x": x}, denoise, 10 * tolerance)
 
     coefficients = engines.python("wavelet", {"x": x}, params)
     if not isinstance(coefficients, str):
         params.pop("level", None)
         back = params | {"method": "reconstruct"}
-        engines.check_agreement("wavelet", coefficients, back, 10 * TOLERANCE[dtype])
+        engines.check_agreement("wavelet", coefficients, back, 10 * tolerance)
