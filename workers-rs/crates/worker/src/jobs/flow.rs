@@ -20,8 +20,9 @@ use tokio::time::timeout;
 use super::cancel::cancelled;
 use super::delivery::Delivery;
 use super::order::Order;
-use super::payloads::{self, Missing, Of, Reference};
+use super::payloads::{self, Of, Reference};
 use super::plan::{self, Member, Plan};
+use super::stop::Stop;
 use super::stream::{self, Silence};
 use super::{detail, look, outcome};
 use crate::core::{Core, ENGINE};
@@ -49,37 +50,6 @@ pub(super) struct Run {
     id: OnceLock<String>,
     news: Mutex<HashSet<String>>,
     told: Notify,
-}
-
-/// Why a flow does not go on.
-enum Stop {
-    /// It has ended in another way, as by its cancellation.
-    Over,
-    /// It has failed: a step, or the plan.
-    Failed(Error),
-    /// The broker is away.
-    Silent(Silence),
-}
-
-impl From<Silence> for Stop {
-    fn from(silence: Silence) -> Self {
-        Self::Silent(silence)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<Missing> for Stop {
-    fn from(missing: Missing) -> Self {
-        match missing {
-            Missing::Lost(error) => Self::Failed(error),
-            Missing::Silent(silence) => Self::Silent(silence),
-        }
-    }
 }
 
 impl Run {

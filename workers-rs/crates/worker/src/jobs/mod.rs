@@ -12,7 +12,8 @@
 //! - `outcome`: results, dead letters and events; `commits`: results that are ready together are written together;
 //! - `sweep`: what is over is removed together;
 //! - `stream`: the requests to the broker; `payloads`: large frames;
-//! - `flows`: chains and groups that this worker sees through; `flow`: one of them; `plan`: what it says;
+//! - `flows`: chains and groups that this worker sees through; `flow`: one of them; `stop`: why it does not go on;
+//!   `plan`: what it says;
 //! - `cancel`: jobs that are no longer wanted; `failpoint`: where fault tests let a worker die.
 
 mod attempt;
@@ -32,6 +33,7 @@ mod plan;
 mod post;
 mod pull;
 mod seat;
+mod stop;
 mod stream;
 mod sweep;
 
