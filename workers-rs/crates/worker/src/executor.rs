@@ -34,12 +34,7 @@ pub(crate) fn start(core: &Arc<Core>, index: usize) -> std::io::Result<JoinHandl
         .spawn(move || {
             let mut batch = Vec::new();
             while core.queue.take(index, &mut batch) {
-                Executor {
-                    core: &core,
-                    index,
-                    taken: Instant::now(),
-                }
-                .execute(&mut batch);
+                Executor::new(&core, index).execute(&mut batch);
             }
         })
 }
@@ -48,12 +43,7 @@ pub(crate) fn start(core: &Arc<Core>, index: usize) -> std::io::Result<JoinHandl
 pub(crate) fn do_quick(core: &Arc<Core>, batch: &mut Vec<Request>) {
     // What is written here must not wait for this very thread to make room.
     while core.queue.take_quick(core.link.waiting() < ROOM, batch) {
-        Executor {
-            core,
-            index: core.queue.own_thread(),
-            taken: Instant::now(),
-        }
-        .execute(batch);
+        Executor::new(core, core.queue.own_thread()).execute(batch);
     }
 }
 
@@ -86,7 +76,15 @@ impl Done<'_> {
     }
 }
 
-impl Executor<'_> {
+impl<'a> Executor<'a> {
+    fn new(core: &'a Arc<Core>, index: usize) -> Self {
+        Self {
+            core,
+            index,
+            taken: Instant::now(),
+        }
+    }
+
     fn execute(&self, batch: &mut Vec<Request>) {
         let Some(first) = batch.first() else { return };
         let (engine, endpoint) = (Arc::clone(&first.prepared.engine), Arc::clone(&first.endpoint));

@@ -93,8 +93,8 @@ impl<T: Work> Queue<T> {
             }
         }
         let quick = state.is_quick(self.executors);
-        if !quick && state.totals.length > 0 && state.idle > 0 {
-            self.arrival.notify_one();
+        if !quick {
+            self.wake_one(&state);
         }
         quick
     }
@@ -111,15 +111,20 @@ impl<T: Work> Queue<T> {
             state.fill(lane, group, self.executors, batch);
             return true;
         }
-        if state.totals.length > 0 && state.idle > 0 {
-            self.arrival.notify_one();
-        }
+        self.wake_one(&state);
         false
     }
 
     /// The number of the connection's own thread among the executors.
     pub(crate) fn own_thread(&self) -> usize {
         self.executors
+    }
+
+    /// Has an executor that waits look at what waits.
+    fn wake_one(&self, state: &State<T>) {
+        if state.totals.length > 0 && state.idle > 0 {
+            self.arrival.notify_one();
+        }
     }
 
     fn unmark(&self, state: &mut State<T>, executor: usize) {
@@ -132,9 +137,7 @@ impl<T: Work> Queue<T> {
     pub(crate) fn push(&self, item: T) {
         let mut state = self.state.lock();
         state.insert(item);
-        if state.idle > 0 {
-            self.arrival.notify_one();
-        }
+        self.wake_one(&state);
     }
 
     /// Fills `batch` with the next batch for `executor`, waiting for one; false when the queue is closed and empty.
@@ -146,9 +149,7 @@ impl<T: Work> Queue<T> {
                 Ok((lane, group)) => {
                     state.fill(lane, group, executor, batch);
                     // Others are woken one by one, each by the one before, so that a small load wakes only one.
-                    if state.totals.length > 0 && state.idle > 0 {
-                        self.arrival.notify_one();
-                    }
+                    self.wake_one(&state);
                     return true;
                 }
                 Err(ready_at) => ready_at,

@@ -49,15 +49,7 @@ pub(super) async fn work(core: Arc<Core>, delivery: Arc<Delivery>, place: Place)
 
 async fn attempt(core: &Arc<Core>, delivery: &Delivery, place: Place) -> Result<(), Silence> {
     core.jobs.passing("fetched");
-    let message = &delivery.message;
-    let read = Order::parse(
-        &core.prefix,
-        delivery.taking.route(),
-        message.subject(),
-        message.headers(),
-        delivery.sequence,
-    );
-    let (order, unreadable) = match read {
+    let (order, unreadable) = match Order::of(&core.prefix, delivery) {
         Ok(order) => (order, None),
         Err(error) => (Order::unreadable(delivery.sequence), Some(error)),
     };

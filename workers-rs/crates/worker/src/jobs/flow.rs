@@ -78,16 +78,7 @@ impl Run {
 /// Sees the flow through to its result.
 pub(super) async fn see_through(run: &Run) -> Result<(), Silence> {
     let Run { core, delivery, .. } = run;
-    let message = &delivery.message;
-    let route = delivery.taking.route();
-    let read = Order::parse(
-        &core.prefix,
-        route,
-        message.subject(),
-        message.headers(),
-        delivery.sequence,
-    );
-    let order = match read {
+    let order = match Order::of(&core.prefix, delivery) {
         Ok(order) => order,
         Err(error) => {
             let order = Order::unreadable(delivery.sequence);

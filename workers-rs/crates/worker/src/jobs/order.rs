@@ -5,6 +5,8 @@ use std::time::Duration;
 use npufleet_link::Headers;
 use npufleet_wire::{Error, ErrorKind, Lane, Result, header, job, subject};
 
+use super::delivery::Delivery;
+
 /// The broker's header on a job whose time has come: when it comes next, or `purge` when it does not.
 const SCHEDULE_NEXT: &str = "Nats-Schedule-Next";
 /// The operation of a job that cannot be read.
@@ -36,11 +38,17 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Reads a message of the streams JOBS or FLOWS, whose subjects have the word `route`; `sequence` is its place there.
+    /// Reads what was delivered.
     ///
     /// # Errors
     /// `invalid_parameter` for a subject or a header that is none of a job's.
-    pub(super) fn parse(prefix: &str, route: &str, subject: &str, headers: Headers<'_>, sequence: u64) -> Result<Self> {
+    pub(super) fn of(prefix: &str, delivery: &Delivery) -> Result<Self> {
+        let (message, route) = (&delivery.message, delivery.taking.route());
+        Self::parse(prefix, route, message.subject(), message.headers(), delivery.sequence)
+    }
+
+    /// Reads a message of the streams JOBS or FLOWS, whose subjects have the word `route`; `sequence` is its place there.
+    fn parse(prefix: &str, route: &str, subject: &str, headers: Headers<'_>, sequence: u64) -> Result<Self> {
         let name = subject
             .strip_prefix(prefix)
             .and_then(|rest| rest.strip_prefix(".v1.")?.strip_prefix(route)?.strip_prefix('.'))
