@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 WRONG_LAST_SEQUENCE: Final = 10071
 STORE_FAILED: Final = 10077
 DUPLICATE_IN_BATCH: Final = 10201
-PURGE_REFUSED: Final = 10110
 PER_SUBJECT: Final = "per subject"
 FULL: Final = frozenset({STORE_FAILED, 10002, 10023, 10047})
 """Codes with which a stream, its account or its server says that there is no room."""
@@ -38,8 +37,12 @@ class AlreadyThereError(Exception):
     """A compare-and-set found another message on the subject."""
 
 
-class PurgeRefusedError(UnavailableError):
-    """The stream was made so that it cannot be purged."""
+class RefusedError(UnavailableError):
+    """JetStream says no; `err_code` is the server's word for why, None when it has none."""
+
+    def __init__(self, message: str, err_code: int | None) -> None:
+        super().__init__(message)
+        self.err_code = err_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,10 @@ async def scan(client: Client, stream: str, question: Mapping[str, Any], seconds
 
 
 async def ask(client: Client, question: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
-    """Return the answer of JetStream's API; raises `UnavailableError` with its words when it is an error."""
+    """Return the answer of JetStream's API.
+
+    Raises `RefusedError` with its words when it is an error, `UnavailableError` when there is none.
+    """
     try:
         request = b"" if body is None else json.dumps(body).encode()
         message = await client.request(f"$JS.API.{question}", request, timeout=seconds)
@@ -141,9 +147,8 @@ async def ask(client: Client, question: str, body: Mapping[str, Any] | None, sec
     except (nats.errors.Error, OSError) as error:
         raise UnavailableError(f"{question}: {error or type(error).__name__}") from error
     answer: dict[str, Any] = json.loads(message.data)
-    if "error" in answer:
-        refused = answer["error"].get("err_code") == PURGE_REFUSED
-        raise (PurgeRefusedError if refused else UnavailableError)(f"{question}: {answer['error']['description']}")
+    if refusal := answer.get("error"):
+        raise RefusedError(f"{question}: {refusal['description']}", refusal.get("err_code"))
     return answer
 
 

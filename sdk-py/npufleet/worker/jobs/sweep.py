@@ -36,6 +36,8 @@ HELD_MOST: Final = 1000
 """How long, and in front of how many jobs that are over, one that is not may hold the floor; then those are removed one
 by one, lest the stream get full."""
 AT_ONCE: Final = 64
+PURGE_REFUSED: Final = 10110
+"""The broker's word for a stream that must not be purged: it was made as a work queue, and removes jobs by itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +108,10 @@ class Sweep:
                 for each in over.filters:
                     question = {"filter": each, "seq": floor + 1}
                     await jetstream.ask(self._client, f"STREAM.PURGE.{self._stream}", question, ANSWER_S)
-            except jetstream.PurgeRefusedError:
-                self._off = True  # it was made as a work queue
+            except jetstream.RefusedError as error:
+                if error.err_code != PURGE_REFUSED:
+                    raise
+                self._off = True
                 return
             over.floor, over.since = floor, time.monotonic()
             over.sequences = [sequence for sequence in over.sequences if sequence > floor]
