@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from npufleet.errors import FleetError, InvalidParameterError
 from npufleet.recovery import Recovery
-from npufleet.result import Result, tensors_of
+from npufleet.result import Result
 from npufleet.statistics import Counters, Statistics
 from npufleet.telemetry.spans import CallSpan, start_call
 from npufleet.wire import contract, header
@@ -104,7 +104,7 @@ class Caller:
             if span is not None or not flight.plain or self._hedges:
                 result = await self._finish(flight, target, span)
                 return result.tensors() if bare else result
-            answer = tensors_of(flight) if bare else Result(flight)
+            answer = flight.tensors() if bare else Result(flight)
         except (FleetError, asyncio.CancelledError) as error:
             self._drop(flight)
             kind = error.kind if isinstance(error, FleetError) else "cancelled"

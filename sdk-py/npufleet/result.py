@@ -22,15 +22,13 @@ class Answer(Protocol):
         """The frame."""
         ...
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name, as read-only views of the frame; raises `InvalidFrameError` when it is none."""
+        ...
+
     def header(self, name: str) -> str | None:
         """One header, or None."""
         ...
-
-
-def tensors_of(answer: Answer) -> dict[str, NDArray[Any]]:
-    """Return an answer's arrays by name, as read-only views; raises `InvalidFrameError` when it is no frame."""
-    payload = answer.payload
-    return reader_of(payload).tensors(payload)
 
 
 class Result(Mapping[str, "NDArray[Any]"]):
@@ -49,7 +47,7 @@ class Result(Mapping[str, "NDArray[Any]"]):
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the arrays as a dict; raises `InvalidFrameError` when the reply is no frame."""
         if self._arrays is None:
-            self._arrays = tensors_of(self._flight)
+            self._arrays = self._flight.tensors()
         return self._arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:

@@ -185,6 +185,9 @@ def test_a_result_is_a_mapping_of_arrays() -> None:
     class Reply:
         status, payload = 0, frame.encode({"y": np.zeros(2), "z": np.ones(1)}, {"n": 3})
 
+        def tensors(self) -> dict[str, np.ndarray]:
+            return frame.tensors_of(self.payload)
+
         def header(self, name: str) -> str | None:
             return {"Npu-Engine": "rust", "Npu-Timing": "queued=1;fetching=2;batching=3;executing=4"}.get(name)
 

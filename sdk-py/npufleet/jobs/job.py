@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from npufleet.broker import streams
 from npufleet.errors import DeadlineExceededError, FleetError, from_kind
@@ -13,12 +13,14 @@ from npufleet.jobs.wish import CANCEL_S, RESULT_S
 from npufleet.result import Result
 from npufleet.transport import jetstream, payloads
 from npufleet.wire import contract, header, job
+from npufleet.wire.frame import tensors_of
 from npufleet.wire.job import JobRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from nats.aio.msg import Msg
+    from numpy.typing import NDArray
 
     from npufleet.control import Control
     from npufleet.jobs.waiting import Waiting
@@ -170,6 +172,9 @@ class _Reply:
     def __init__(self, stored: Stored) -> None:
         self.payload = stored.data
         self._headers = stored.headers
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return tensors_of(self.payload)
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name)

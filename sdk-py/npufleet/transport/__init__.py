@@ -66,6 +66,10 @@ class Flight(Protocol):
         """The reply frame; empty when the worker answers with an error."""
         ...
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the reply's arrays, as read-only views of its frame; raises `InvalidFrameError` when it is none."""
+        ...
+
     def header(self, name: str) -> str | None:
         """One header of the reply, or None."""
         ...

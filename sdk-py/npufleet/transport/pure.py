@@ -19,6 +19,7 @@ from npufleet.transport.beside import Beside, check_size
 from npufleet.transport.sweep import Sweep
 from npufleet.wire import header
 from npufleet.wire import subject as subjects
+from npufleet.wire.frame import tensors_of
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -83,6 +84,10 @@ class PureFlight(asyncio.Future["Msg"]):
     def payload(self) -> bytes:
         """The reply frame; empty when the worker answers with an error."""
         return self.result().data
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the reply's arrays; raises `InvalidFrameError` when it is no frame."""
+        return tensors_of(self.payload)
 
     def header(self, name: str) -> str | None:
         """One header of the reply, or None."""

@@ -86,6 +86,11 @@ def decode(buffer: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return reader.tensors(data), reader.parameters()
 
 
+def tensors_of(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
+    """Return a frame's tensors, as read-only views of it; raises what `decode` raises."""
+    return reader_of(data).tensors(data)
+
+
 def reader_of(data: bytes | memoryview) -> Reader:
     """Check a frame's header and return what reads frames that start like it; raises what `decode` raises.
 

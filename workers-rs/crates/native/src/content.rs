@@ -20,15 +20,14 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Gets at a reply's frame, and says whether it is one that needs no look. `learns` is told when the next one like it
-    /// had better come by claim.
+    /// Gets at a reply's bytes. `learns` is told when the next one like it had better come by claim.
     pub(crate) fn of(
         py: Python<'_>,
         reply: &Reply,
         payload: &Bytes,
         learns: Option<&AtomicBool>,
         hub: &Hub,
-    ) -> Result<(Self, bool), Error> {
+    ) -> Result<Self, Error> {
         let Some(claim) = reply.header(header::CLAIM) else {
             let too_large =
                 payload.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
@@ -39,19 +38,18 @@ impl Content {
                 learns.store(true, Ordering::Relaxed);
             }
             // Copied at once: a slice would keep the whole receive buffer alive for as long as the reply.
-            return Ok((Self::copied(py, payload), hub.is_frame(payload)));
+            return Ok(Self::copied(py, payload));
         };
         let block = |block: Block| {
             let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
-            let is_frame = hub.is_frame(block.bytes());
-            Ok((Self::Block(Py::new(py, block).map_err(failed)?), is_frame))
+            Ok(Self::Block(Py::new(py, block).map_err(failed)?))
         };
         if !payload.is_empty() {
             return block(Block::fetched(payload.clone()));
         }
         match hub.payloads().take(claim)? {
             Taken::Lent(lent) => block(Block::lent(lent)),
-            Taken::Copy(copy) => Ok((Self::copied(py, &copy), hub.is_frame(&copy))),
+            Taken::Copy(copy) => Ok(Self::copied(py, &copy)),
         }
     }
 
@@ -70,6 +68,14 @@ impl Content {
         match self {
             Self::Copied(bytes) => Self::Copied(bytes.clone_ref(py)),
             Self::Block(block) => Self::Block(block.clone_ref(py)),
+        }
+    }
+
+    /// The object that keeps the bytes.
+    pub(crate) fn owner<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {
+        match self {
+            Self::Copied(bytes) => bytes.bind(py).as_any(),
+            Self::Block(block) => block.bind(py).as_any(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::content::Content;
 use crate::errors::raise;
 use crate::hub::{Hub, alive};
 use crate::payloads::Frame;
+use crate::views::Views;
 
 /// A request in flight; awaited like an asyncio future, it is its own reply once it is done.
 ///
@@ -64,6 +65,8 @@ enum End {
     Replied {
         reply: Reply,
         payload: Content,
+        /// How the payload's tensors are viewed, or why it is no frame.
+        views: Result<Arc<Views>, Error>,
         plain: bool,
     },
     Failed(Error),
@@ -101,11 +104,17 @@ impl Flight {
             Outcome::Reply(mut reply) => {
                 let content = take(&mut reply.payload);
                 match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
-                    Ok((payload, is_frame)) => {
-                        let plain = is_frame
+                    Ok(payload) => {
+                        let views = hub.views(py, payload.bytes(py));
+                        let plain = views.is_ok()
                             && reply.header(header::ENGINE) == Some("rust")
                             && reply.header(header::FALLBACK_REASON).is_none();
-                        End::Replied { reply, payload, plain }
+                        End::Replied {
+                            reply,
+                            payload,
+                            views,
+                            plain,
+                        }
                     }
                     Err(error) => End::Failed(error),
                 }
@@ -168,7 +177,7 @@ impl Flight {
     fn reply<T>(&self, read: impl FnOnce(&Reply, &Content) -> T) -> PyResult<T> {
         match &self.state.lock().end {
             Some(End::Replied { reply, payload, .. }) => Ok(read(reply, payload)),
-            _ => Err(PyRuntimeError::new_err("there is no reply")),
+            _ => Err(no_reply()),
         }
     }
 }
@@ -185,6 +194,17 @@ impl Flight {
     #[getter]
     fn payload(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.reply(|_, payload| payload.clone_ref(py))?.into_python(py)
+    }
+
+    /// The reply's arrays by name, as read-only views of its frame; raises how it is none.
+    fn tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        // Arrays are made without the lock: that may run Python code, which may come back here.
+        let (payload, views) = match &self.state.lock().end {
+            Some(End::Replied { payload, views, .. }) => (payload.clone_ref(py), views.clone()),
+            _ => return Err(no_reply()),
+        };
+        let views = views.map_err(|error| raise(py, &error))?;
+        views.arrays(payload.bytes(py), payload.owner(py))
     }
 
     /// Where the frame that was sent lies: `inline` or `arena`.
@@ -354,6 +374,10 @@ impl Flight {
             None => from_asyncio(py, "CancelledError").map(Some),
         }
     }
+}
+
+fn no_reply() -> PyErr {
+    PyRuntimeError::new_err("there is no reply")
 }
 
 fn from_asyncio(py: Python<'_>, name: &str) -> PyResult<PyErr> {

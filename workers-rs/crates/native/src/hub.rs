@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use npufleet_client::{BySequence, Client, Outcome, Request, Subject};
 use npufleet_payload::INLINE_BYTES;
-use npufleet_wire::{LayoutCache, header};
+use npufleet_wire::frame::{self, HeaderCache};
+use npufleet_wire::{Error, ErrorKind, Layout, header};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -16,6 +17,7 @@ use pyo3::types::PyDict;
 use crate::errors::refused;
 use crate::flight::{Flight, Start};
 use crate::payloads::{Frame, Payloads};
+use crate::views::Views;
 use crate::wake::Wake;
 
 /// Below `max_payload` by this much, a request cannot be too large whatever its headers are.
@@ -29,7 +31,7 @@ pub(crate) struct Hub {
     core: Client,
     wake: Arc<Wake>,
     flights: Mutex<BySequence<Py<Flight>>>,
-    layouts: Mutex<LayoutCache>,
+    views: Mutex<HeaderCache<Views>>,
     payloads: Payloads,
     attached: Mutex<Option<Attached>>,
     /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
@@ -68,7 +70,7 @@ impl Hub {
             core,
             wake,
             flights: Mutex::default(),
-            layouts: Mutex::default(),
+            views: Mutex::default(),
             payloads: Payloads::new(broker),
             attached: Mutex::new(None),
             resolving: AtomicBool::new(false),
@@ -219,9 +221,14 @@ impl Hub {
         }
     }
 
-    /// Whether bytes are a valid frame; those with a header like one before cost a look-up.
-    pub(crate) fn is_frame(&self, bytes: &[u8]) -> bool {
-        self.layouts.lock().check(bytes).is_ok()
+    /// How a frame's tensors are viewed, if it is one; those with a header like one before cost a look-up.
+    pub(crate) fn views(&self, py: Python<'_>, bytes: &[u8]) -> Result<Arc<Views>, Error> {
+        let failed = |error: PyErr| Error::new(ErrorKind::Internal, error.to_string());
+        let header = frame::header(bytes)?;
+        let make = || Views::new(py, Layout::parse(header)?).map_err(failed);
+        let views = self.views.lock().get_or_make(header, make)?;
+        views.check_length(bytes.len())?;
+        Ok(views)
     }
 
     /// Gives a request up: its answer goes nowhere, and the workers are told.

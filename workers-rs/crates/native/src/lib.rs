@@ -3,7 +3,7 @@
 //! In the order that data flows:
 //! - [`client`]: `Client`, a connection
 //! - [`route`]: `Route`, the short way for requests like those before
-//! - [`flight`]: `Flight`, a request in flight and its reply; [`content`]: the reply's frame
+//! - [`flight`]: `Flight`, a request in flight and its reply; [`content`]: the reply's frame; [`views`]: its arrays
 //! - [`payloads`]: frames beside the broker; [`block`]: memory in a slot
 //! - [`hub`]: a connection with its flights, and the event loop that resolves them
 //! - [`kernel`]: `execute`, one operation on one frame without a broker
@@ -24,6 +24,7 @@ mod hub;
 mod kernel;
 mod payloads;
 mod route;
+mod views;
 mod wake;
 mod worker;
 
