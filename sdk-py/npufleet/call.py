@@ -101,10 +101,14 @@ class Caller:
         counters.calls += 1
         try:
             await flight
-            if span is not None or not flight.plain or self._hedges:
+            if not flight.plain or self._hedges:
                 result = await self._finish(flight, target, span)
                 return result.tensors() if bare else result
-            answer = flight.tensors() if bare else Result(flight)
+            if span is not None:
+                result = span.answered(flight)
+                answer = result.tensors() if bare else result
+            else:
+                answer = flight.tensors() if bare else Result(flight)
         except (FleetError, asyncio.CancelledError) as error:
             self._drop(flight)
             kind = error.kind if isinstance(error, FleetError) else "cancelled"

@@ -55,7 +55,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
             await asyncio.gather(*(awaiter(until) for _ in range(arguments.in_flight)))
             return (clock() - started) / 1e9
 
-        await flight(WARM_UP_S)
+        await flight(arguments.warm_up)
         latencies_ns.clear()
         elapsed = await flight(arguments.seconds)
     p50, p99 = np.percentile(latencies_ns, [50, 99]) / 1000
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--inputs", help="an .npz file with the model's inputs")
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S)
     json.dump(asyncio.run(measure(parser.parse_args())), sys.stdout)
 
 

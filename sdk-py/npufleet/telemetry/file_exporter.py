@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from npufleet.telemetry.processor import Deferred
+
 ROTATE_BYTES: Final = 16 * 1024 * 1024
 KEEP_FILES: Final = 200
 
@@ -40,7 +42,7 @@ class FileSpanExporter(SpanExporter):
         self._descriptor: int | None = None
         self._remove_old_files()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[ReadableSpan | Deferred]) -> SpanExportResult:
         """Write one batch as one line; a full disk or a lost folder is reported and costs this batch only."""
         line = encode(spans).encode() + b"\n"
         try:

@@ -13,14 +13,17 @@ from itertools import groupby
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.sdk.trace import Event
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanContext
+
+    from npufleet.telemetry.processor import Deferred
 
 _KINDS: Final = {
     SpanKind.INTERNAL: 1,
@@ -36,17 +39,26 @@ _REMEMBERED: Final = 1024
 _LONGEST_REMEMBERED: Final = 200
 
 
-def encode(spans: Sequence[ReadableSpan]) -> str:
+def encode(ended: Sequence[ReadableSpan | Deferred]) -> str:
     """Return spans as the text of one TracesData object, grouped by resource and instrumentation scope."""
     resources = []
-    for resource, of_resource in groupby(spans, key=lambda span: span.resource):
+    for resource, of_resource in groupby(ended, key=lambda each: each.resource):
         scopes = [
-            f'{{"scope":{_scope(scope)},"spans":[{",".join(map(_span, of_scope))}]}}'
-            for scope, of_scope in groupby(of_resource, key=lambda span: span.instrumentation_scope)
+            f'{{"scope":{_scope(scope)},"spans":[{",".join(map(_text, of_scope))}]}}'
+            for scope, of_scope in groupby(of_resource, key=lambda each: each.instrumentation_scope)
         ]
         attributes = _attributes(resource.attributes)
         resources.append(f'{{"resource":{{"attributes":{attributes}}},"scopeSpans":[{",".join(scopes)}]}}')
     return f'{{"resourceSpans":[{",".join(resources)}]}}'
+
+
+def spans(of: Sequence[ReadableSpan]) -> str:
+    """Return spans as text, with commas between them."""
+    return ",".join(map(_span, of))
+
+
+def _text(ended: ReadableSpan | Deferred) -> str:
+    return _span(ended) if isinstance(ended, ReadableSpan) else ended.text()
 
 
 def _scope(scope: InstrumentationScope | None) -> str:

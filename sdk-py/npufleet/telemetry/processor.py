@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from npufleet.telemetry.file_exporter import FileSpanExporter
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext
 
 QUEUE_LIMIT: Final = 2048
@@ -26,11 +30,25 @@ class Deferred(Protocol):
 
     @property
     def context(self) -> SpanContext:
-        """The identity of the outermost span."""
+        """Any identity that is sampled."""
+        ...
+
+    @property
+    def resource(self) -> Resource:
+        """Whose spans they are."""
+        ...
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        """What made them."""
         ...
 
     def spans(self) -> list[ReadableSpan]:
         """Return the spans."""
+        ...
+
+    def text(self) -> str:
+        """Return the spans as OTLP/JSON, with commas between them."""
         ...
 
 
@@ -46,15 +64,18 @@ class CountingExporter(SpanExporter):
     def export(self, batch: Sequence[ReadableSpan | Deferred]) -> SpanExportResult:
         """Export one batch; an exporter that raises has failed, and says so in the log."""
         result = SpanExportResult.FAILURE
-        spans = [span for each in batch for span in _spans(each)]
         try:
-            if not self._stopped:
-                result = self._inner.export(spans)
+            if self._stopped:
+                pass
+            elif isinstance(self._inner, FileSpanExporter):
+                result = self._inner.export(batch)
+            else:
+                result = self._inner.export([span for each in batch for span in _spans(each)])
         except Exception:  # noqa: BLE001 - whatever an exporter raises, the spans are lost and work goes on
             _log.exception("spans could not be exported")
         self.handed += len(batch)
         if result is not SpanExportResult.SUCCESS:
-            self.failed += len(spans)
+            self.failed += sum(len(_spans(each)) for each in batch)
         return result
 
     def shutdown(self) -> None:

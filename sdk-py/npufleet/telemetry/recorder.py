@@ -32,16 +32,18 @@ class Recorder:
     """Makes spans of one resource."""
 
     def __init__(self, resource: Resource, processor: CountingProcessor) -> None:
-        self._resource = resource
+        self.resource = resource
         self._processor = processor
-        self._scope = InstrumentationScope("npufleet", __version__)
+        self.scope = InstrumentationScope("npufleet", __version__)
+        self.sampled = self.context(None)
+        """The identity of no span in particular, for what asks whether one is sampled."""
 
     @staticmethod
-    def context(parent: SpanContext | None) -> SpanContext:
-        """Return the identity of a new sampled span: in its parent's trace, or in a trace of its own."""
-        span_id = getrandbits(64) or 1  # zero means "none"
+    def context(parent: SpanContext | None, trace_id: int = 0, span_id: int = 0) -> SpanContext:
+        """Return the identity of a sampled span: in its parent's trace, or in one of its own; new ids for zeros."""
+        span_id = span_id or getrandbits(64) or 1
         if parent is None:
-            return SpanContext(getrandbits(128) or 1, span_id, is_remote=False, trace_flags=_SAMPLED)
+            return SpanContext(trace_id or getrandbits(128) or 1, span_id, is_remote=False, trace_flags=_SAMPLED)
         return SpanContext(parent.trace_id, span_id, False, _SAMPLED, parent.trace_state)
 
     def span(
@@ -60,13 +62,13 @@ class Recorder:
             name=name,
             context=context,
             parent=parent,
-            resource=self._resource,
+            resource=self.resource,
             attributes=attributes,
             kind=kind,
             status=Status(StatusCode.ERROR, error) if error else _UNSET,
             start_time=times[0],
             end_time=times[1],
-            instrumentation_scope=self._scope,
+            instrumentation_scope=self.scope,
         )
 
     def record(
