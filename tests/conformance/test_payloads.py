@@ -36,9 +36,11 @@ def engine(request: pytest.FixtureRequest) -> str:
 def url(engine: str, folder: Path) -> Iterator[str]:
     """A broker with one worker of the engine."""
     options = ["--primary"] if engine == "python" else []
+    # As much as can go over the channel does.
+    environment = {"NPUFLEET_ARENA_DIR": str(folder), "NPUFLEET_CHANNEL_BYTES": "0"}
     with (
         Broker("max_payload: 16MB") as running,
-        WorkerProcess(running.url, *options, engine=engine, NPUFLEET_ARENA_DIR=str(folder)) as worker,
+        WorkerProcess(running.url, *options, engine=engine, **environment) as worker,
     ):
         worker.ready()
         yield running.url
@@ -59,6 +61,7 @@ async def fleet(
     # An arena in another folder is one on another host, as far as the worker can see.
     arenas = {"inline": "off", "arena": str(folder), "zeromq": str(tmp_path)}
     monkeypatch.setenv("NPUFLEET_ARENA_DIR", arenas[request.param])
+    monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "0")
     async with AsyncFleet.connect(url, transport=sdk) as opened:
         yield opened
 

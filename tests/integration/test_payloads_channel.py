@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from npufleet import AsyncFleet, PayloadTooLargeError
+from npufleet import AsyncFleet, InvalidParameterError, PayloadTooLargeError
+from npufleet.payload.layout import CHANNEL_BYTES
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, primary_worker
 
@@ -55,6 +56,40 @@ async def test_frames_that_no_message_carries_come_and_go(url: str, transport: s
             await fleet.fft(HUGE.reshape(-1, 1024)), np.fft.rfft(HUGE.reshape(-1, 1024)), atol=1e-9
         )
         assert fleet.statistics().placements == {"arena": 5}
+
+
+async def test_what_is_quicker_through_the_broker_goes_there_once_no_memory_is_shared(url: str, transport: str) -> None:
+    async with AsyncFleet.connect(url, transport=transport) as fleet:
+        small = LARGE[: CHANNEL_BYTES // 16]
+        for _ in range(3):
+            assert np.array_equal((await fleet.call("echo", {"x": small}))["x"], small)
+        assert fleet.statistics().placements == {"arena": 1, "inline": 2}
+        for _ in range(2):
+            assert np.array_equal((await fleet.call("echo", {"x": LARGE}))["x"], LARGE)
+        assert fleet.statistics().placements == {"arena": 3, "inline": 2}
+
+
+async def test_from_what_size_on_the_channel_is_used_may_be_set(
+    url: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "20000")
+    async with AsyncFleet.connect(url, transport=transport) as fleet:
+        for count in (1000, 3000, 1000, 3000):
+            await fleet.call("echo", {"x": LARGE[:count]})
+        assert fleet.statistics().placements == {"arena": 3, "inline": 1}
+    monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "20k")
+    with pytest.raises(InvalidParameterError, match="NPUFLEET_CHANNEL_BYTES is '20k'"):
+        async with AsyncFleet.connect(url, transport=transport):
+            pass
+
+
+async def test_a_result_that_is_too_small_for_the_channel_and_too_large_for_the_broker(
+    worker_engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = str(tmp_path_factory.mktemp("there"))
+    with Broker("max_payload: 64KB") as broker, primary_worker(broker.url, worker_engine, NPUFLEET_ARENA_DIR=there):
+        async with AsyncFleet.connect(broker.url) as fleet:
+            assert (await fleet.call("window", {}, {"n": 10_000})).array.shape == (10_000,)
 
 
 async def test_many_at_once(url: str, transport: str) -> None:

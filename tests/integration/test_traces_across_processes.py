@@ -108,7 +108,7 @@ async def test_the_way_of_a_large_frame_is_in_the_trace(
     options = ["--primary"] if engine == "python" else []
     with Broker() as broker, worker(broker.url, *options, engine=engine, **receiver.environment, **seen):
         async with AsyncFleet.connect(broker.url, transport="pure") as sdk:
-            result = await sdk.call("echo", np.zeros(10_000))
+            result = await sdk.call("echo", np.zeros(40_000))
         spans = receiver.wait_names(result.trace_id, "call echo", *WORKER_SPANS)
     ways = {
         name: spans[name].attributes["npufleet.payload.placement"] for name in ("call echo", "payload.fetch", "reply")

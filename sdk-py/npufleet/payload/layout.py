@@ -10,6 +10,7 @@ from npufleet.wire.document import DOCUMENT
 _ARENA: Final = DOCUMENT["arena"]
 
 INLINE_BYTES: Final[int] = DOCUMENT["payload"]["inline_bytes"]
+CHANNEL_BYTES: Final[int] = DOCUMENT["payload"]["channel_bytes"]
 SLOTS: Final[int] = _ARENA["slots"]
 TABLE_AT: Final[int] = _ARENA["table_at"]
 ENTRY_BYTES: Final[int] = _ARENA["entry_bytes"]

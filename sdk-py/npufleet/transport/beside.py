@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from npufleet.transport.pure import PureFlight
 
 INLINE_S: Final = 10.0
-"""For so long frames go through the broker, if they fit, after a worker could not read one in the arena."""
+"""For so long frames go through the broker, if they fit, after a worker could not read one in the arena; and those that
+are too small for the channel, after a worker had to fetch one."""
 
 
 class Beside:
@@ -29,7 +31,7 @@ class Beside:
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: str) -> None:
         self._loop = loop
         self._exchange = Exchange(broker=broker)
-        self._inline_until = 0.0
+        self._avoided_until, self._avoided_below = 0.0, 0
         self._fetching: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.TimerHandle | None = None
         self.placed = 0
@@ -37,7 +39,19 @@ class Beside:
 
     def avoid(self) -> None:
         """Send what fits through the broker for a while: a worker cannot read our arena."""
-        self._inline_until = time.monotonic() + INLINE_S
+        self._avoid_below(sys.maxsize)
+
+    def avoid_channel(self) -> None:
+        """Send what is too small for the channel through the broker for a while: a worker fetched a frame over it."""
+        self._avoid_below(self._exchange.channel_bytes)
+
+    def _avoid_below(self, size: int) -> None:
+        if size >= self._inline_below():
+            self._avoided_until, self._avoided_below = time.monotonic() + INLINE_S, size
+
+    def _inline_below(self) -> int:
+        """Return below how many bytes frames that fit go through the broker."""
+        return self._avoided_below if time.monotonic() < self._avoided_until else INLINE_BYTES
 
     def accept(self) -> dict[str, str] | None:
         """Return the headers that have results come by claim; None when they cannot."""
@@ -50,7 +64,7 @@ class Beside:
         Raises `PayloadTooLargeError` when it can go neither way.
         """
         size = len(frame) + header_bytes(fields)
-        if size > max_payload or (len(frame) >= INLINE_BYTES and time.monotonic() >= self._inline_until):
+        if size > max_payload or len(frame) >= self._inline_below():
             slot = self._exchange.arena.put([frame])
             if slot is not None:
                 self.placed += 1

@@ -13,6 +13,7 @@ import numpy as np
 from nats.nuid import NUID
 
 from npufleet.errors import DeadlineExceededError, FleetError, UnavailableError
+from npufleet.payload.exchange import HEADER_ROOM, ZEROMQ
 from npufleet.payload.layout import INLINE_BYTES
 from npufleet.transport import connection
 from npufleet.transport.beside import Beside, check_size
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _NEVER: Final = float("inf")
-_HEADER_ROOM: Final = 4096
-"""Below max_payload by this much, a request cannot be too large whatever its headers are."""
 
 
 async def open(options: ConnectOptions) -> PureTransport:  # noqa: A001 - the name that both transports share
@@ -281,6 +280,8 @@ class PureTransport:
 
     async def _on_message(self, message: Msg) -> None:
         pending = self._pending.pop(message.subject[len(self._inbox) :], None)
+        if message.headers is not None and message.headers.get(header.PLACEMENT) == ZEROMQ:
+            self._beside.avoid_channel()
         if not message.data and message.headers is not None and header.CLAIM in message.headers:
             self._beside.take(pending, message)
         elif pending is not None and not pending.done():
@@ -319,7 +320,7 @@ class PureTransport:
 
     async def _on_connected(self) -> None:
         self._max_payload = self._client.max_payload
-        self._inline_below = min(INLINE_BYTES, self._max_payload - _HEADER_ROOM)
+        self._inline_below = min(INLINE_BYTES, self._max_payload - HEADER_ROOM)
         self._outgoing_or_connected.set()
 
     async def _on_disconnected(self) -> None:

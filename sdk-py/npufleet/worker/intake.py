@@ -18,7 +18,7 @@ from npufleet.errors import (
     OverloadedError,
     UnsupportedError,
 )
-from npufleet.payload.exchange import AT_ONCE_BYTES, reader_of
+from npufleet.payload.exchange import AT_ONCE_BYTES, ZEROMQ, reader_of
 from npufleet.wire import dtype as dtypes
 from npufleet.wire import frame, header, subject
 from npufleet.wire.claim import Claim
@@ -116,7 +116,7 @@ class Intake:
             data = await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch)
         except FleetError as error:
             data = error
-        self.receive(endpoint, message, data, arrived, "zeromq")
+        self.receive(endpoint, message, data, arrived, ZEROMQ)
 
     def _fetched(self, task: asyncio.Task[None]) -> None:
         self._fetching.discard(task)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import nats.errors
 
 from npufleet.errors import CallCancelledError, DeadlineExceededError, FleetError, OverloadedError, PayloadTooLargeError
-from npufleet.payload.layout import INLINE_BYTES
+from npufleet.payload.exchange import HEADER_ROOM, ZEROMQ
 from npufleet.telemetry.worker import Step
 from npufleet.wire import header
 
@@ -79,9 +79,10 @@ class Replies:
     def _lend(self, outcome: Outcome) -> None:
         """Put a large result into the arena for a caller that takes claims, on the thread that made it."""
         request = outcome.request
-        if len(outcome.frame) < INLINE_BYTES or request.reader is None or request.answered:
+        if request.reader is None or request.answered:
             return
-        outcome.loan = self._exchange.lend(outcome.frame, request.deadline, request.reader)
+        room = self._client.max_payload - HEADER_ROOM
+        outcome.loan = self._exchange.lend(outcome.frame, request.deadline, request.reader, room)
         if outcome.loan is not None:
             outcome.frame = b""
 
@@ -162,7 +163,10 @@ def success(outcome: Outcome) -> dict[str, str]:
         batching=(request.started - request.dequeued) // 1000,
         executing=(request.finished - request.started) // 1000,
     )
-    return {header.ENGINE: ENGINE, header.DEVICE: outcome.device or "CPU", header.TIMING: str(timing)}
+    headers = {header.ENGINE: ENGINE, header.DEVICE: outcome.device or "CPU", header.TIMING: str(timing)}
+    if request.placement == ZEROMQ:
+        headers[header.PLACEMENT] = request.placement
+    return headers
 
 
 def failure(error: FleetError) -> dict[str, str]:

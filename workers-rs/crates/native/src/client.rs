@@ -19,7 +19,7 @@ use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
 use crate::hub::{Asked, Attached, Hub};
-use crate::payloads::Frame;
+use crate::payloads::{Frame, Payloads};
 use crate::route::Route;
 use crate::wake::Wake;
 
@@ -55,14 +55,14 @@ impl Client {
             let message = format!("connect options cannot be read: {error}");
             raise(py, &Error::new(ErrorKind::InvalidParameter, message))
         })?;
-        let broker = options.url.clone();
+        let payloads = Payloads::new(&options.url).map_err(|error| raise(py, &error))?;
         let wake = Arc::new(Wake::new()?);
         let signal = Arc::clone(&wake);
         let core = py
             .detach(|| Core::connect(options, move || signal.signal()))
             .map_err(|error| raise(py, &error))?;
         Ok(Self {
-            hub: Some(Arc::new(Hub::new(core, wake, &broker))),
+            hub: Some(Arc::new(Hub::new(core, wake, payloads))),
             generation: Generation::current(),
         })
     }

@@ -102,6 +102,10 @@ impl Flight {
         let py = flight.py();
         let end = match outcome {
             Outcome::Reply(mut reply) => {
+                // Only who sent a claim is told, and pays for the look.
+                if flight.get().is_claimed && reply.header(header::PLACEMENT) == Some(header::ZEROMQ) {
+                    hub.payloads().avoid_channel();
+                }
                 let content = take(&mut reply.payload);
                 match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
                     Ok(payload) => {

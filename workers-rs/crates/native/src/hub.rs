@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{BySequence, Client, Outcome, Request, Subject};
-use npufleet_payload::INLINE_BYTES;
+use npufleet_payload::{HEADER_ROOM, INLINE_BYTES};
 use npufleet_wire::frame::{self, HeaderCache};
 use npufleet_wire::{Error, ErrorKind, Layout, header};
 use parking_lot::Mutex;
@@ -19,9 +19,6 @@ use crate::flight::{Flight, Start};
 use crate::payloads::{Frame, Payloads};
 use crate::views::Views;
 use crate::wake::Wake;
-
-/// Below `max_payload` by this much, a request cannot be too large whatever its headers are.
-const HEADER_ROOM: usize = 4096;
 
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
 ///
@@ -64,14 +61,13 @@ pub(crate) struct Asked {
 }
 
 impl Hub {
-    /// `broker` is the broker's URL.
-    pub(crate) fn new(core: Client, wake: Arc<Wake>, broker: &str) -> Self {
+    pub(crate) fn new(core: Client, wake: Arc<Wake>, payloads: Payloads) -> Self {
         Self {
             core,
             wake,
             flights: Mutex::default(),
             views: Mutex::default(),
-            payloads: Payloads::new(broker),
+            payloads,
             attached: Mutex::new(None),
             resolving: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -154,7 +150,7 @@ impl Hub {
     /// A frame that Python made, in a slot if it is large and there is one.
     pub(crate) fn place(&self, frame: Bytes) -> Frame {
         let fits = || frame.len() + HEADER_ROOM <= self.core.max_payload();
-        if frame.len() < INLINE_BYTES || (self.payloads.is_avoided() && fits()) {
+        if frame.len() < INLINE_BYTES || (frame.len() < self.payloads.inline_below() && fits()) {
             return Frame::Inline(frame);
         }
         let copy = |place: &mut [u8]| {

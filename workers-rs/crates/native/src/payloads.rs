@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Reply};
+use npufleet_payload::INLINE_BYTES;
 use npufleet_payload::arena::{Arena, Slot, View};
 use npufleet_payload::exchange::Exchange;
 use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
@@ -18,7 +19,8 @@ use crate::block::{Memory, Prefixed};
 /// results does not keep the workers' memory.
 const VIEWS: usize = 256;
 const VIEWED_BYTES: usize = 256 << 20;
-/// For so long frames go through the broker, if they fit, after a worker could not read one in the arena.
+/// For so long frames go through the broker, if they fit, after a worker could not read one in the arena; and those
+/// that are too small for the channel, after a worker had to fetch one.
 const INLINE_FOR: Duration = Duration::from_secs(10);
 
 /// A request's frame, wherever it lies.
@@ -60,7 +62,8 @@ impl Frame {
 /// This process's arena, made when it is first needed, and those of others.
 pub(crate) struct Payloads {
     exchange: Arc<Exchange>,
-    avoided_until: Mutex<Option<Instant>>,
+    /// Until when frames below so many bytes go through the broker.
+    avoided: Mutex<Option<(Instant, usize)>>,
     /// Memory that arrays were made in, by where the arrays begin.
     made: Mutex<HashMap<usize, Weak<Memory>>>,
     viewed: Arc<Viewed>,
@@ -98,15 +101,18 @@ impl Drop for Lent {
 
 impl Payloads {
     /// `broker` is the broker's URL.
-    pub(crate) fn new(broker: &str) -> Self {
-        Self {
-            exchange: Arc::new(Exchange::from_environment(broker)),
-            avoided_until: Mutex::new(None),
+    ///
+    /// # Errors
+    /// As `Exchange::from_environment`.
+    pub(crate) fn new(broker: &str) -> Result<Self> {
+        Ok(Self {
+            exchange: Arc::new(Exchange::from_environment(broker)?),
+            avoided: Mutex::new(None),
             made: Mutex::default(),
             viewed: Arc::default(),
             inline: AtomicUsize::default(),
             placed: AtomicUsize::default(),
-        }
+        })
     }
 
     /// The arena; none where there can be none. Whoever wants to know why asks for one itself.
@@ -132,12 +138,26 @@ impl Payloads {
 
     /// Has frames go through the broker for a while, if they fit: a worker cannot read our arena.
     pub(crate) fn avoid(&self) {
-        *self.avoided_until.lock() = Some(Instant::now() + INLINE_FOR);
+        self.avoid_below(usize::MAX);
     }
 
-    /// Whether frames that fit are to go through the broker.
-    pub(crate) fn is_avoided(&self) -> bool {
-        self.avoided_until.lock().is_some_and(|until| Instant::now() < until)
+    /// Has frames go through the broker for a while that are too small for the channel: a worker fetched one over it.
+    pub(crate) fn avoid_channel(&self) {
+        self.avoid_below(self.exchange.channel_bytes());
+    }
+
+    fn avoid_below(&self, bytes: usize) {
+        if bytes >= self.inline_below() {
+            *self.avoided.lock() = Some((Instant::now() + INLINE_FOR, bytes));
+        }
+    }
+
+    /// Below how many bytes frames that fit are to go through the broker.
+    pub(crate) fn inline_below(&self) -> usize {
+        match *self.avoided.lock() {
+            Some((until, bytes)) if Instant::now() < until => bytes,
+            _ => INLINE_BYTES,
+        }
     }
 
     /// A slot that `write` fills with a frame of so many bytes; none without room, or when `write` says that it failed.

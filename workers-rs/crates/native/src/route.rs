@@ -153,7 +153,7 @@ impl Layout {
     /// The frame with a header: where its array lies already, in a slot if it is large, or on the heap.
     fn frame(&self, py: Python<'_>, header: &[u8], payloads: &Payloads) -> Option<Frame> {
         let size = header.len() + self.bytes();
-        if size >= INLINE_BYTES && !payloads.is_avoided() {
+        if size >= payloads.inline_below() {
             if let [array] = &self.arrays[..]
                 && let Some(memory) = payloads.made(array.buffer.buf_ptr() as usize, array.buffer.len_bytes())
                 && let Some(frame) = memory.frame(header)

@@ -4,14 +4,16 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use npufleet_wire::{Claim, Error};
+use npufleet_wire::{Claim, Error, ErrorKind, Result};
 
-use crate::INLINE_BYTES;
 use crate::arena::{Arena, Folder, Peers};
 use crate::remote::Remote;
+use crate::{CHANNEL_BYTES, INLINE_BYTES};
 
 /// How long after its deadline a result that nobody took is kept.
 pub const GRACE: Duration = Duration::from_secs(1);
+
+const CHANNEL_BYTES_VARIABLE: &str = "NPUFLEET_CHANNEL_BYTES";
 
 /// The arenas in the folder that the environment names, and the channel as it says.
 pub struct Exchange {
@@ -19,6 +21,8 @@ pub struct Exchange {
     peers: Peers,
     own: OnceLock<Option<Arena>>,
     remote: Remote,
+    /// From how many bytes on a frame goes over the channel.
+    channel_bytes: usize,
 }
 
 /// Who is to have a result, as far as the request says.
@@ -28,6 +32,17 @@ pub struct Reader {
     pub arena: [u8; 16],
     /// Whether the reader asks over the channel for what it cannot open.
     pub has_channel: bool,
+}
+
+/// A result that is to be lent.
+#[derive(Clone, Copy, Debug)]
+pub struct Lent<'a> {
+    /// The result.
+    pub frame: &'a [u8],
+    /// How many bytes a message takes; what is larger cannot go inline.
+    pub room: usize,
+    /// When nobody waits for it any more.
+    pub deadline: Instant,
 }
 
 /// A result that waits for its reader.
@@ -41,14 +56,24 @@ pub struct Loan<'a> {
 
 impl Exchange {
     /// Looks up folder and settings; no file is made and nothing listens yet. `broker` is the broker's URL.
-    pub fn from_environment(broker: &str) -> Self {
+    ///
+    /// # Errors
+    /// `invalid_parameter` when `NPUFLEET_CHANNEL_BYTES` is no number.
+    pub fn from_environment(broker: &str) -> Result<Self> {
         let folder = Folder::from_environment();
-        Self {
+        Ok(Self {
             peers: Peers::new(folder.clone()),
             folder,
             own: OnceLock::new(),
             remote: Remote::from_environment(broker),
-        }
+            channel_bytes: channel_bytes(std::env::var(CHANNEL_BYTES_VARIABLE).ok().as_deref())?,
+        })
+    }
+
+    /// From how many bytes on a frame goes over the channel to who does not see this memory; never below
+    /// [`INLINE_BYTES`].
+    pub fn channel_bytes(&self) -> usize {
+        self.channel_bytes
     }
 
     /// The arenas of others.
@@ -80,12 +105,13 @@ impl Exchange {
 
     /// Puts a result into a slot for a reader; none when it is small, when the reader could not get at it, or when there
     /// is no room. `refused` hears once why there is no arena or no channel.
-    pub fn lend(&self, frame: &[u8], reader: Reader, deadline: Instant, refused: impl Fn(&Error)) -> Option<Loan<'_>> {
-        if frame.len() < INLINE_BYTES {
+    pub fn lend(&self, lent: Lent<'_>, reader: Reader, refused: impl Fn(&Error)) -> Option<Loan<'_>> {
+        let size = lent.frame.len();
+        if size < INLINE_BYTES {
             return None;
         }
         let caller = self.peers.caller(reader.arena);
-        if caller.is_none() && !reader.has_channel {
+        if caller.is_none() && (!reader.has_channel || size < self.channel_bytes.min(lent.room)) {
             return None;
         }
         let own = self.own(&refused)?;
@@ -94,7 +120,42 @@ impl Exchange {
             // Nothing shows whether the reader lives, so the lease ends it.
             None => Some(self.address(&refused)?),
         };
-        let claim = own.put(&[frame])?.lend(deadline + GRACE, caller);
+        let claim = own.put(&[lent.frame])?.lend(lent.deadline + GRACE, caller);
         Some(Loan { claim, channel })
+    }
+}
+
+/// What the variable says.
+fn channel_bytes(text: Option<&str>) -> Result<usize> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(CHANNEL_BYTES);
+    };
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes: Option<usize> = text.parse().ok().filter(|_| digits);
+    let bytes = bytes.ok_or_else(|| {
+        let message = format!("{CHANNEL_BYTES_VARIABLE} is '{text:.80}'; allowed: a number of bytes");
+        Error::new(ErrorKind::InvalidParameter, message)
+    })?;
+    Ok(bytes.max(INLINE_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_s_threshold_is_a_number_of_bytes() {
+        for (text, bytes) in [
+            (None, CHANNEL_BYTES),
+            (Some(""), CHANNEL_BYTES),
+            (Some("0"), INLINE_BYTES),
+        ] {
+            assert_eq!(channel_bytes(text).ok(), Some(bytes));
+        }
+        assert_eq!(channel_bytes(Some("65536")).ok(), Some(65_536));
+        for text in ["64k", "-1", "+1", " 1", "99999999999999999999999"] {
+            let refused = channel_bytes(Some(text)).unwrap_err();
+            assert_eq!(refused.kind, ErrorKind::InvalidParameter, "{text}");
+        }
     }
 }

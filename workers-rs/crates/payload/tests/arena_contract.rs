@@ -6,9 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-use npufleet_payload::INLINE_BYTES;
 use npufleet_payload::arena::{Arena, Peers};
 use npufleet_payload::exchange::GRACE;
+use npufleet_payload::{CHANNEL_BYTES, INLINE_BYTES};
 use npufleet_wire::{Claim, ErrorKind, contract};
 use support::{Place, bytes, cases, number, text};
 
@@ -72,6 +72,10 @@ fn the_numbers_are_the_contracts() {
     assert_eq!(
         section("payload")["inline_bytes"].as_integer(),
         i64::try_from(INLINE_BYTES).ok()
+    );
+    assert_eq!(
+        section("payload")["channel_bytes"].as_integer(),
+        i64::try_from(CHANNEL_BYTES).ok()
     );
     let arena = section("arena");
     let place = Place::new();

@@ -17,6 +17,10 @@ pub const CLAIM: &str = "Npu-Claim";
 pub const CHANNEL: &str = "Npu-Channel";
 /// The id of the caller's arena: a worker that can open it may answer by claim.
 pub const ACCEPT: &str = "Npu-Accept";
+/// How the worker got at the request's frame: [`ZEROMQ`] when it had to fetch it over the channel.
+pub const PLACEMENT: &str = "Npu-Placement";
+/// The value of [`PLACEMENT`] for a frame that was fetched.
+pub const ZEROMQ: &str = "zeromq";
 /// The id by which the broker drops duplicates of a job.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Which engine answered: `rust` or `python`.
@@ -63,13 +67,14 @@ pub const PAYLOAD: &str = "Npu-Payload";
 pub const RETRY_OF: &str = "Npu-Retry-Of";
 
 /// The contract's key and the name of every header.
-pub const ALL: [(&str, &str); 28] = [
+pub const ALL: [(&str, &str); 29] = [
     ("traceparent", TRACEPARENT),
     ("tracestate", TRACESTATE),
     ("deadline", DEADLINE),
     ("claim", CLAIM),
     ("channel", CHANNEL),
     ("accept", ACCEPT),
+    ("placement", PLACEMENT),
     ("message_id", MESSAGE_ID),
     ("engine", ENGINE),
     ("device", DEVICE),

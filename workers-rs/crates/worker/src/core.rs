@@ -68,8 +68,7 @@ pub(crate) struct Core {
 /// What a worker begins with.
 pub(crate) struct Parts {
     pub(crate) id: String,
-    /// The broker's URL.
-    pub(crate) broker: String,
+    pub(crate) payloads: Payloads,
     pub(crate) prefix: String,
     pub(crate) link: Link,
     pub(crate) control: Client,
@@ -88,7 +87,7 @@ impl Core {
             questions: Questions::new(format!("{}.{}.", parts.inbox, parts.id)),
             jobs: Jobs::new(parts.executors, parts.fail_point),
             coming: Coming::default(),
-            payloads: Payloads::new(&parts.broker),
+            payloads: parts.payloads,
             id: parts.id,
             started: crate::service::rfc3339(SystemTime::now()),
             prefix: parts.prefix,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
-use npufleet_payload::exchange::Loan;
+use npufleet_payload::HEADER_ROOM;
+use npufleet_payload::exchange::{Lent, Loan};
 use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
@@ -102,7 +103,11 @@ impl<'a> Executor<'a> {
         }
         for done in &mut done {
             done.loan = match (&done.outcome, done.request.reader) {
-                (Ok(frame), Some(reader)) => self.core.payloads.place(frame, reader, done.request.deadline),
+                (Ok(frame), Some(reader)) => {
+                    let room = self.core.link.max_payload().saturating_sub(HEADER_ROOM);
+                    let deadline = done.request.deadline;
+                    self.core.payloads.place(Lent { frame, room, deadline }, reader)
+                }
                 _ => None,
             };
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::Message;
 use npufleet_payload::arena::View;
-use npufleet_payload::exchange::{Exchange, Loan, Reader};
-use npufleet_wire::{Claim, Error, ErrorKind, Result};
+use npufleet_payload::exchange::{Exchange, Lent, Loan, Reader};
+use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
 use tokio::sync::Semaphore;
 
 use crate::events::log;
@@ -42,7 +42,7 @@ impl Payload {
         match self {
             Self::Inline => "inline",
             Self::Arena(_) => "arena",
-            Self::Fetched(_) => "zeromq",
+            Self::Fetched(_) => header::ZEROMQ,
         }
     }
 
@@ -70,11 +70,14 @@ pub(crate) struct Payloads {
 
 impl Payloads {
     /// `broker` is the broker's URL.
-    pub(crate) fn new(broker: &str) -> Self {
-        Self {
-            exchange: Exchange::from_environment(broker),
+    ///
+    /// # Errors
+    /// As `Exchange::from_environment`.
+    pub(crate) fn new(broker: &str) -> Result<Self> {
+        Ok(Self {
+            exchange: Exchange::from_environment(broker)?,
             fetches: Semaphore::new(FETCHES),
-        }
+        })
     }
 
     /// The frame that a claim names, read where it lies; none when its arena cannot be opened here.
@@ -95,8 +98,8 @@ impl Payloads {
     }
 
     /// Puts a result into a slot for its reader; none when it is to go inline.
-    pub(crate) fn place(&self, frame: &[u8], reader: Reader, deadline: Instant) -> Option<Loan<'_>> {
-        self.exchange.lend(frame, reader, deadline, |error| {
+    pub(crate) fn place(&self, lent: Lent<'_>, reader: Reader) -> Option<Loan<'_>> {
+        self.exchange.lend(lent, reader, |error| {
             log(format_args!("large results go inline: {}", error.message));
         })
     }

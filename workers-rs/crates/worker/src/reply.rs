@@ -11,6 +11,7 @@ use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
 use crate::events::log;
 use crate::jobs::Seat;
+use crate::payloads::Payload;
 use crate::request::{Asked, Request};
 
 /// Texts in headers are cut to this length; they are for people.
@@ -72,7 +73,7 @@ impl Core {
         let placement = match loan {
             None => "inline",
             Some(Loan { channel: None, .. }) => "arena",
-            Some(_) => "zeromq",
+            Some(_) => header::ZEROMQ,
         };
         self.telemetry.replied(request, start, error.map_or(Ok(placement), Err));
     }
@@ -117,6 +118,9 @@ fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
     block.push(header::ENGINE, ENGINE);
     block.push(header::DEVICE, request.prepared.device());
     write_timing(block, timing);
+    if let Payload::Fetched(_) = request.payload {
+        block.push(header::PLACEMENT, header::ZEROMQ);
+    }
     if let Some(reason) = request.fallback_reason() {
         block.push_text(header::FALLBACK_REASON, reason, MAX_TEXT);
     }

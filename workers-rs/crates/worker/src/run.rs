@@ -15,6 +15,7 @@ use crate::events::{Event, Events, log};
 use crate::intake::{self, Target};
 use crate::jobs::FailPoint;
 use crate::models::Models;
+use crate::payloads::Payloads;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::{Config, Error, executor};
@@ -97,6 +98,7 @@ impl Serving {
         let Worker { config, operations } = worker;
         let setting = std::env::var(FailPoint::VARIABLE).unwrap_or_default();
         let fail_point = FailPoint::parse(&setting).map_err(Error::Configuration)?;
+        let payloads = Payloads::new(&config.url).map_err(|error| Error::Configuration(error.message))?;
         let events = Events::new(config.json);
         let Connections {
             link,
@@ -108,7 +110,7 @@ impl Serving {
         let count = config.executor_count();
         let core = Arc::new(Core::new(Parts {
             id,
-            broker: config.url.clone(),
+            payloads,
             prefix: config.prefix.clone(),
             link,
             control,
