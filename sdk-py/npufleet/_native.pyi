@@ -90,7 +90,7 @@ class Route:
 
 @final
 class Block:
-    """Bytes in shared memory, which are free when the last buffer of them is gone."""
+    """Bytes, mostly in shared memory, which are free when the last buffer of them is gone."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -160,8 +160,8 @@ class ChannelOwner:
     def close(self) -> None:
         """End it; closing again does nothing."""
 
-def execute(operation: str, frame: bytes) -> bytes:
-    """Run the Rust engine's `operation` on a frame and return the reply frame.
+def execute(operation: str, frame: bytes) -> Block:
+    """Run the Rust engine's `operation` on a frame and return the reply frame, in memory of its own.
 
     Checks the contract first and raises what a worker would answer. Lets other Python threads run meanwhile.
     """

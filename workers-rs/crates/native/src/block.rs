@@ -1,4 +1,4 @@
-//! Memory in a slot: for arrays that are to be sent, and of results.
+//! Memory that Python's arrays lie in: of a slot, for arrays that are to be sent and of results, or of a result alone.
 
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
@@ -95,14 +95,14 @@ impl Drop for Prefixed {
     }
 }
 
-/// Bytes in shared memory, as Python's buffers; the memory is free when the last buffer of it is gone.
+/// Bytes as Python's buffers, mostly in shared memory; the memory is free when the last buffer of it is gone.
 #[pyclass(frozen, module = "npufleet._native")]
 pub(crate) struct Block(Content);
 
 enum Content {
     Made(Arc<Memory>),
     Lent(Lent),
-    Fetched(Bytes),
+    Held(Bytes),
 }
 
 impl Block {
@@ -115,7 +115,7 @@ impl Block {
         match &self.0 {
             Content::Made(memory) => memory.bytes(),
             Content::Lent(lent) => lent.bytes(),
-            Content::Fetched(bytes) => bytes,
+            Content::Held(bytes) => bytes,
         }
     }
 
@@ -124,9 +124,9 @@ impl Block {
         Self(Content::Lent(lent))
     }
 
-    /// A result that was fetched from another host, to be read only.
-    pub(crate) fn fetched(bytes: Bytes) -> Self {
-        Self(Content::Fetched(bytes))
+    /// A result that lies in no slot, to be read only.
+    pub(crate) fn held(bytes: Bytes) -> Self {
+        Self(Content::Held(bytes))
     }
 }
 

@@ -45,7 +45,7 @@ impl Content {
             Ok(Self::Block(Py::new(py, block).map_err(failed)?))
         };
         if !payload.is_empty() {
-            return block(Block::fetched(payload.clone()));
+            return block(Block::held(payload.clone()));
         }
         match hub.payloads().take(claim)? {
             Taken::Lent(lent) => block(Block::lent(lent)),

@@ -5,6 +5,8 @@ mod apply;
 mod design;
 mod designs;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod neighbours;
 mod sections;
 
 use bytes::Bytes;

@@ -2,6 +2,8 @@
 
 use npufleet_wire::Dtype;
 use npufleet_wire::frame::Tensor;
+#[cfg(target_arch = "x86_64")]
+use pulp::f64x4;
 
 /// An element type that is computed in double precision.
 pub(crate) trait Real {
@@ -10,6 +12,14 @@ pub(crate) trait Real {
 
     /// Rounds a number into the element at an index of a tensor's bytes.
     fn put(bytes: &mut [u8], index: usize, number: f64);
+
+    /// Eight neighbouring elements.
+    #[cfg(target_arch = "x86_64")]
+    fn get_eight(bytes: &[u8], first: usize) -> [f64x4; 2];
+
+    /// Rounds numbers into eight neighbouring elements.
+    #[cfg(target_arch = "x86_64")]
+    fn put_eight(bytes: &mut [u8], first: usize, numbers: [f64x4; 2]);
 
     /// Fills numbers with every `stride`th element from an index on.
     fn read<'a>(bytes: &[u8], first: usize, stride: usize, numbers: impl Iterator<Item = &'a mut f64>);
@@ -29,6 +39,32 @@ macro_rules! real {
             #[inline]
             fn put(bytes: &mut [u8], index: usize, number: f64) {
                 bytes.as_chunks_mut().0[index] = (number as $float).to_le_bytes();
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            fn get_eight(bytes: &[u8], first: usize) -> [f64x4; 2] {
+                let bytes = &bytes[first * size_of::<$float>()..][..8 * size_of::<$float>()];
+                let n: [$float; 8] = bytemuck::pod_read_unaligned(bytes);
+                let wide = |at: usize| f64x4(n[at].into(), n[at + 1].into(), n[at + 2].into(), n[at + 3].into());
+                [wide(0), wide(4)]
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[inline(always)]
+            fn put_eight(bytes: &mut [u8], first: usize, [front, back]: [f64x4; 2]) {
+                let near = |number: f64| number as $float;
+                let bytes = &mut bytes[first * size_of::<$float>()..][..8 * size_of::<$float>()];
+                bytes.copy_from_slice(bytemuck::bytes_of(&[
+                    near(front.0),
+                    near(front.1),
+                    near(front.2),
+                    near(front.3),
+                    near(back.0),
+                    near(back.1),
+                    near(back.2),
+                    near(back.3),
+                ]));
             }
 
             #[inline]

@@ -73,10 +73,17 @@ impl Apply<'_> {
         for start in (0..self.lines.length).step_by(TILE / W) {
             let count = (TILE / W).min(self.lines.length - start);
             self.pace.step(count * W * sections)?;
-            let (rows, _) = tile[..count * W].as_chunks_mut::<W>();
-            group.read::<S, W>(self.lines, self.x, start, rows);
+            let tile = &mut tile[..count * W];
+            let done = if W == LANES && self.lines.inner == 1 {
+                let starts = group.starts(self.lines.length, 1).map(|line| line + start);
+                neighbours::<S>(self.filter, states, tile, (self.x, y, starts, group.count))
+            } else {
+                0
+            };
+            let (rows, _) = tile[done * W..].as_chunks_mut::<W>();
+            group.read::<S, W>(self.lines, self.x, start + done, rows);
             run(self.filter, states, rows, turned);
-            group.write::<S, W>(self.lines, y, start, rows);
+            group.write::<S, W>(self.lines, y, start + done, rows);
         }
         group.each_state::<W>(self.lines, sections, |place, lane| f64::put(zf, place, states[lane]));
         Ok(())
@@ -111,6 +118,31 @@ fn run<const W: usize>(filter: &Filter, states: &mut [f64], rows: &mut [[f64; W]
     } else {
         filter.line(states, rows.as_flattened_mut(), sized(turned, TILE / LANES));
     }
+}
+
+/// Filters samples of [`LANES`] lines where they lie: of each from its start on as many as `rows` hold, or some less.
+#[cfg(target_arch = "x86_64")]
+fn neighbours<S: Real>(
+    filter: &Filter,
+    states: &mut [f64],
+    rows: &mut [f64],
+    (x, y, starts, wanted): (&[u8], &mut [u8], [usize; LANES], usize),
+) -> usize {
+    let lines = super::neighbours::Neighbours::<S>::new(x, y, starts, wanted);
+    lines.map_or(0, |mut lines| {
+        lines.filter(filter.sections(), states.as_chunks_mut().0, rows.as_chunks_mut().0)
+    })
+}
+
+/// None where the vectors for it are missing.
+#[cfg(not(target_arch = "x86_64"))]
+fn neighbours<S: Real>(
+    _: &Filter,
+    _: &mut [f64],
+    _: &mut [f64],
+    _: (&[u8], &mut [u8], [usize; LANES], usize),
+) -> usize {
+    0
 }
 
 /// Fills the `edge` rows at either end from the rows between them.

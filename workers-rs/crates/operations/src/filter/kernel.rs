@@ -19,7 +19,7 @@ const POWERS: usize = (TILE / LANES).ilog2() as usize + 1;
 /// Lines are turned into rows this many samples of this many lanes at once.
 const SQUARE: usize = 4;
 
-type Row = [f64; LANES];
+pub(super) type Row = [f64; LANES];
 /// The state behind a section is this matrix times the state before it, when there is no input.
 type Matrix = [[f64; 2]; 2];
 
@@ -51,6 +51,10 @@ impl Filter {
     /// The state of each section after an endless input of ones.
     pub(super) fn steady(&self) -> &[[f64; 2]] {
         &self.steady
+    }
+
+    pub(super) fn sections(&self) -> &[Section] {
+        &self.sections
     }
 
     /// Filters rows, each with a sample of every line; `states` has the shape `[sections, 2]`.

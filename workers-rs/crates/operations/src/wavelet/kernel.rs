@@ -12,25 +12,50 @@ use super::filters::{Bank, MAX_HALF};
 use super::work::Real;
 
 /// Coefficients that are computed at a time.
-const BLOCK: usize = 8;
-/// What the last block of a line reads, filled up.
-const TAIL: usize = BLOCK + MAX_HALF;
+const BLOCK: usize = 16;
+/// What a block reads at most.
+pub(super) const SLACK: usize = BLOCK + MAX_HALF;
 
-/// Calls a function that is compiled for every number of pairs of taps.
+/// Calls a function that is compiled for every number of pairs of taps, and with fused multiplications and additions
+/// where the processor has them.
 macro_rules! by_half {
     ($half:expr, $function:ident, $($argument:expr),*) => {
         match $half {
-            1 => $function::<T, 1>($($argument),*),
-            2 => $function::<T, 2>($($argument),*),
-            3 => $function::<T, 3>($($argument),*),
-            4 => $function::<T, 4>($($argument),*),
-            5 => $function::<T, 5>($($argument),*),
-            6 => $function::<T, 6>($($argument),*),
-            7 => $function::<T, 7>($($argument),*),
-            8 => $function::<T, 8>($($argument),*),
-            _ => $function::<T, MAX_HALF>($($argument),*),
+            1 => $function::<T, 1, FUSED>($($argument),*),
+            2 => $function::<T, 2, FUSED>($($argument),*),
+            3 => $function::<T, 3, FUSED>($($argument),*),
+            4 => $function::<T, 4, FUSED>($($argument),*),
+            5 => $function::<T, 5, FUSED>($($argument),*),
+            6 => $function::<T, 6, FUSED>($($argument),*),
+            7 => $function::<T, 7, FUSED>($($argument),*),
+            8 => $function::<T, 8, FUSED>($($argument),*),
+            _ => $function::<T, MAX_HALF, FUSED>($($argument),*),
         }
     };
+}
+
+/// What is compiled for the vectors that the processor turns out to have, `FUSED` where it multiplies and adds at once.
+trait Work {
+    fn run<const FUSED: bool>(self);
+}
+
+struct Dispatched<W, const FUSED: bool>(W);
+
+impl<W: Work, const FUSED: bool> NullaryFnOnce for Dispatched<W, FUSED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.0.run::<FUSED>();
+    }
+}
+
+fn dispatch(work: impl Work) {
+    match Arch::new() {
+        // Without the instruction, a fused multiplication and addition is a slow function.
+        arch @ Arch::Scalar => arch.dispatch(Dispatched::<_, false>(work)),
+        arch => arch.dispatch(Dispatched::<_, true>(work)),
+    }
 }
 
 /// Takes elements of even and of odd numbers apart.
@@ -38,7 +63,7 @@ pub(super) fn part<T: Real>(line: &[T], even: &mut [T], odd: &mut [T]) {
     Arch::new().dispatch(Parting { line, even, odd });
 }
 
-/// The work of [`part`] as what is compiled for the vectors that the processor turns out to have.
+/// The work of [`part`], which neither multiplies nor adds.
 struct Parting<'a, T> {
     line: &'a [T],
     even: &'a mut [T],
@@ -58,9 +83,9 @@ impl<T: Real> NullaryFnOnce for Parting<'_, T> {
 
 /// Splits a stretch of an extended line into approximation and details.
 ///
-/// `even` and `odd` hold every other element of it: `low.len() + bank.half - 1` each.
+/// `even` and `odd` hold every other element of it: `low.len() + bank.half - 1` each, with [`SLACK`] of any others behind.
 pub(super) fn analyse<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
-    Arch::new().dispatch(Analysis {
+    dispatch(Analysis {
         halves,
         bank,
         low,
@@ -68,7 +93,7 @@ pub(super) fn analyse<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, low: &mut [T],
     });
 }
 
-/// The work of [`analyse`], likewise.
+/// The work of [`analyse`].
 struct Analysis<'a, T> {
     halves: [&'a [T]; 2],
     bank: &'a Bank<T>,
@@ -76,46 +101,75 @@ struct Analysis<'a, T> {
     high: &'a mut [T],
 }
 
-impl<T: Real> NullaryFnOnce for Analysis<'_, T> {
-    type Output = ();
-
+impl<T: Real> Work for Analysis<'_, T> {
     #[inline(always)]
-    fn call(self) {
+    fn run<const FUSED: bool>(self) {
         let [even, odd] = self.halves;
         by_half!(self.bank.half, analyse_by, even, odd, self.bank, self.low, self.high);
     }
 }
 
 #[inline(always)]
-fn analyse_by<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>, low: &mut [T], high: &mut [T]) {
+fn analyse_by<T: Real, const HALF: usize, const FUSED: bool>(
+    even: &[T],
+    odd: &[T],
+    bank: &Bank<T>,
+    low: &mut [T],
+    high: &mut [T],
+) {
+    let last = low.len().saturating_sub(BLOCK);
     let mut at = 0;
-    let (mut lows, mut highs) = (low.chunks_exact_mut(BLOCK), high.chunks_exact_mut(BLOCK));
-    for (low, high) in (&mut lows).zip(&mut highs) {
-        let [below, above] = analyse_block::<T, HALF>(&even[at..], &odd[at..], bank);
-        low.copy_from_slice(&below);
-        high.copy_from_slice(&above);
+    while at < low.len() {
+        // The last block lies over the one before: what is made twice is the same.
+        let start = at.min(last);
+        let (even, odd) = (&even[start..][..SLACK], &odd[start..][..SLACK]);
+        let [below, above] = analyse_block::<T, HALF, FUSED>(even, odd, bank);
+        if let (Some(low), Some(high)) = (low[start..].first_chunk_mut(), high[start..].first_chunk_mut()) {
+            (*low, *high) = (below, above);
+        } else {
+            low.copy_from_slice(&below[..low.len()]);
+            high.copy_from_slice(&above[..high.len()]);
+        }
         at += BLOCK;
-    }
-    let (low, high) = (lows.into_remainder(), highs.into_remainder());
-    if !low.is_empty() {
-        let [below, above] = analyse_block::<T, HALF>(&tail(&even[at..]), &tail(&odd[at..]), bank);
-        low.copy_from_slice(&below[..low.len()]);
-        high.copy_from_slice(&above[..high.len()]);
     }
 }
 
 #[inline(always)]
-fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<T>) -> [[T; BLOCK]; 2] {
+fn analyse_block<T: Real, const HALF: usize, const FUSED: bool>(
+    even: &[T],
+    odd: &[T],
+    bank: &Bank<T>,
+) -> [[T; BLOCK]; 2] {
+    let is_fused = is_fused(HALF, FUSED);
     let (mut lows, mut highs) = ([T::default(); BLOCK], [T::default(); BLOCK]);
     let ([low_even, low_odd], [high_even, high_odd]) = (&bank.low, &bank.high);
     for tap in 0..HALF {
         let (even, odd) = (&even[tap..][..BLOCK], &odd[tap..][..BLOCK]);
-        for lane in 0..BLOCK {
-            lows[lane] += even[lane] * low_even[tap] + odd[lane] * low_odd[tap];
-            highs[lane] += even[lane] * high_even[tap] + odd[lane] * high_odd[tap];
-        }
+        add(is_fused, &mut lows, even, low_even[tap]);
+        add(is_fused, &mut highs, even, high_even[tap]);
+        add(is_fused, &mut lows, odd, low_odd[tap]);
+        add(is_fused, &mut highs, odd, high_odd[tap]);
     }
     [lows, highs]
+}
+
+/// Whether filters of so many pairs of taps multiply and add at once where the processor can: those of one do not, since
+/// the difference of equal neighbours is to be zero.
+#[inline(always)]
+const fn is_fused(half: usize, can_fuse: bool) -> bool {
+    can_fuse && half > 1
+}
+
+/// Adds numbers times a tap to sums.
+#[inline(always)]
+fn add<T: Real>(is_fused: bool, sums: &mut [T; BLOCK], numbers: &[T], tap: T) {
+    for (sum, number) in sums.iter_mut().zip(numbers) {
+        *sum = if is_fused {
+            number.times_plus(tap, *sum)
+        } else {
+            *number * tap + *sum
+        };
+    }
 }
 
 /// Joins approximation and details to the samples `line`; of an even number, the last may be left out.
@@ -124,7 +178,7 @@ fn analyse_block<T: Real, const HALF: usize>(even: &[T], odd: &[T], bank: &Bank<
 /// `is_odd`; `bank` is that of analysis backwards. With `is_odd` the samples of even numbers are made by the taps of
 /// odd ones.
 pub(super) fn synthesise<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
-    Arch::new().dispatch(Synthesis {
+    dispatch(Synthesis {
         halves,
         bank,
         is_odd,
@@ -132,7 +186,7 @@ pub(super) fn synthesise<T: Real>(halves: [&[T]; 2], bank: &Bank<T>, is_odd: boo
     });
 }
 
-/// The work of [`synthesise`], likewise.
+/// The work of [`synthesise`].
 struct Synthesis<'a, T> {
     halves: [&'a [T]; 2],
     bank: &'a Bank<T>,
@@ -140,11 +194,9 @@ struct Synthesis<'a, T> {
     line: &'a mut [T],
 }
 
-impl<T: Real> NullaryFnOnce for Synthesis<'_, T> {
-    type Output = ();
-
+impl<T: Real> Work for Synthesis<'_, T> {
     #[inline(always)]
-    fn call(self) {
+    fn run<const FUSED: bool>(self) {
         let [low, high] = self.halves;
         by_half!(
             self.bank.half,
@@ -159,11 +211,17 @@ impl<T: Real> NullaryFnOnce for Synthesis<'_, T> {
 }
 
 #[inline(always)]
-fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
+fn synthesise_by<T: Real, const HALF: usize, const FUSED: bool>(
+    low: &[T],
+    high: &[T],
+    bank: &Bank<T>,
+    is_odd: bool,
+    line: &mut [T],
+) {
     let mut at = 0;
     let mut blocks = line.chunks_exact_mut(2 * BLOCK);
     for block in &mut blocks {
-        let [evens, odds] = synthesise_block::<T, HALF>(&low[at..], &high[at..], bank, is_odd);
+        let [evens, odds] = synthesise_block::<T, HALF, FUSED>(&low[at..], &high[at..], bank, is_odd);
         for (pair, (even, odd)) in block.chunks_exact_mut(2).zip(evens.iter().zip(&odds)) {
             pair[0] = *even;
             pair[1] = *odd;
@@ -172,7 +230,7 @@ fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<
     }
     let rest = blocks.into_remainder();
     if !rest.is_empty() {
-        let made = synthesise_block::<T, HALF>(&tail(&low[at..]), &tail(&high[at..]), bank, is_odd);
+        let made = synthesise_block::<T, HALF, FUSED>(&tail(&low[at..]), &tail(&high[at..]), bank, is_odd);
         for (index, sample) in rest.iter_mut().enumerate() {
             *sample = made[index % 2][index / 2];
         }
@@ -180,22 +238,22 @@ fn synthesise_by<T: Real, const HALF: usize>(low: &[T], high: &[T], bank: &Bank<
 }
 
 #[inline(always)]
-fn synthesise_block<T: Real, const HALF: usize>(
+fn synthesise_block<T: Real, const HALF: usize, const FUSED: bool>(
     low: &[T],
     high: &[T],
     bank: &Bank<T>,
     is_odd: bool,
 ) -> [[T; BLOCK]; 2] {
     let shift = usize::from(is_odd);
+    let is_fused = is_fused(HALF, FUSED);
     let mut made = [[T::default(); BLOCK]; 2];
     for (side, made) in made.iter_mut().enumerate() {
         let (shift, taps) = (side * shift, side ^ shift);
         let (low_taps, high_taps) = (&bank.low[taps], &bank.high[taps]);
         for tap in 0..HALF {
             let (low, high) = (&low[tap + shift..][..BLOCK], &high[tap + shift..][..BLOCK]);
-            for lane in 0..BLOCK {
-                made[lane] += low[lane] * low_taps[tap] + high[lane] * high_taps[tap];
-            }
+            add(is_fused, made, low, low_taps[tap]);
+            add(is_fused, made, high, high_taps[tap]);
         }
     }
     made
@@ -203,9 +261,9 @@ fn synthesise_block<T: Real, const HALF: usize>(
 
 /// The end of a line, filled up to what a block reads.
 #[inline(always)]
-fn tail<T: Real>(rest: &[T]) -> [T; TAIL] {
-    let mut filled = [T::default(); TAIL];
-    let length = rest.len().min(TAIL);
+fn tail<T: Real>(rest: &[T]) -> [T; SLACK] {
+    let mut filled = [T::default(); SLACK];
+    let length = rest.len().min(SLACK);
     filled[..length].copy_from_slice(&rest[..length]);
     filled
 }

@@ -4,7 +4,7 @@ use npufleet_wire::Result;
 
 use super::extend::{Mode, before, behind};
 use super::filters::Bank;
-use super::kernel::{analyse, part, synthesise};
+use super::kernel::{SLACK, analyse, part, synthesise};
 use super::work::{Levels, Real};
 use crate::common::{Pace, sized};
 
@@ -51,16 +51,17 @@ pub(super) fn decompose<T: Real>(
         stretch,
         ..
     } = levels;
+    let mut length = samples.len();
     for (index, &(start, count)) in places[1..].iter().rev().enumerate() {
         let details = &mut coefficients[start..][..count];
-        let line = if index == 0 { samples } else { &finer[..] };
+        let line = if index == 0 { samples } else { &finer[..length] };
         let low = sized(coarser, count);
         split(line, mode, bank, [low, details], stretch, pace)?;
         std::mem::swap(coarser, finer);
-        finer.truncate(count);
+        length = count;
     }
     let (start, count) = places[0];
-    let approximation = if places.len() == 1 { samples } else { &finer[..] };
+    let approximation = if places.len() == 1 { samples } else { &finer[..length] };
     coefficients[start..][..count].copy_from_slice(approximation);
     Ok(())
 }
@@ -75,29 +76,33 @@ fn split<T: Real>(
     pace: &mut Pace<'_>,
 ) -> Result<()> {
     let front = mode.front(bank.half);
-    let most = STRETCH + bank.half - 1;
-    let (even, odd) = sized(stretch, 2 * most).split_at_mut(most);
-    // The element of a number, counted from the first one in front of the line.
-    let element = |number: usize| match number.checked_sub(front) {
-        None => before(mode, line, front - number),
-        Some(inside) if inside < line.len() => line[inside],
-        Some(beyond) => behind(mode, line, beyond + 1 - line.len()),
-    };
+    let most = STRETCH + bank.half - 1 + SLACK;
+    let mut halves: [&mut [T]; 2] = sized(stretch, 2 * most).split_at_mut(most).into();
     for (index, (low, high)) in low.chunks_mut(STRETCH).zip(high.chunks_mut(STRETCH)).enumerate() {
         pace.step(low.len() * bank.half)?;
         let pairs = low.len() + bank.half - 1;
-        let (even, odd) = (&mut even[..pairs], &mut odd[..pairs]);
+        // Elements are counted from the first one in front of the line.
         let start = 2 * index * STRETCH;
         // Pairs of which both are in the line.
         let from = front.saturating_sub(start).div_ceil(2).min(pairs);
         let to = ((front + line.len()).saturating_sub(start) / 2).clamp(from, pairs);
-        let inside = &line[start + 2 * from - front..][..2 * (to - from)];
-        part(inside, &mut even[from..to], &mut odd[from..to]);
-        for pair in (0..from).chain(to..pairs) {
-            even[pair] = element(start + 2 * pair);
-            odd[pair] = element(start + 2 * pair + 1);
+        for element in start..start + 2 * from {
+            halves[element % 2][(element - start) / 2] = match element.checked_sub(front) {
+                None => before(mode, line, front - element),
+                Some(inside) => line[inside],
+            };
         }
-        analyse([even, odd], bank, low, high);
+        let inside = &line[start + 2 * from - front..][..2 * (to - from)];
+        let [even, odd] = &mut halves;
+        part(inside, &mut even[from..to], &mut odd[from..to]);
+        for element in start + 2 * to..start + 2 * pairs {
+            let inside = element - front;
+            halves[element % 2][(element - start) / 2] = match (inside + 1).checked_sub(line.len()) {
+                None | Some(0) => line[inside],
+                Some(beyond) => behind(mode, line, beyond),
+            };
+        }
+        analyse(halves.each_ref().map(|half| &**half), bank, low, high);
     }
     Ok(())
 }

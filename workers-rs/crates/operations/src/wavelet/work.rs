@@ -24,6 +24,8 @@ pub(super) trait Real:
 
     fn from_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
+    /// Times a factor, plus a number, rounded once.
+    fn times_plus(self, factor: Self, number: Self) -> Self;
     fn magnitude(self) -> Self;
     fn with_sign(self, sign: Self) -> Self;
     fn is_not_a_number(self) -> bool;
@@ -42,6 +44,10 @@ macro_rules! real {
             }
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn times_plus(self, factor: Self, number: Self) -> Self {
+                self.mul_add(factor, number)
             }
             fn magnitude(self) -> Self {
                 self.abs()
