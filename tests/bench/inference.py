@@ -113,7 +113,7 @@ def _singles(url: str, inputs: Path, effort: Effort) -> Iterator[Figure]:
             "floor": lambda: raw_echo(url, SINGLES_IN_FLIGHT, effort.seconds),
             "mlp": lambda: client(url, effort.seconds, in_flight=SINGLES_IN_FLIGHT, **options),
         },
-        effort.repeats,
+        3 * effort.repeats,
     )
     rates = {name: [row["rate"] for row in rows] for name, rows in samples.items()}
     name = f"MLP, single rows awaited, {SINGLES_IN_FLIGHT} in flight"

@@ -16,9 +16,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from npufleet.telemetry import file_exporter
+from npufleet.result import Result
+from npufleet.telemetry import file_exporter, otlp_json, setup
 from npufleet.telemetry.file_exporter import FileSpanExporter
 from npufleet.telemetry.otlp_json import encode
+from npufleet.telemetry.spans import CallSpan
 
 
 @pytest.fixture
@@ -58,6 +60,34 @@ def test_the_specifications_spelling(spans):
     assert child["parentSpanId"] == root["spanId"]
     assert isinstance(root["startTimeUnixNano"], str)
     assert (root["kind"], root["status"]["code"]) == (4, 2)
+
+
+@pytest.mark.parametrize("parent", [None, SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(1))])
+def test_calls_that_are_alike_share_a_text(tmp_path, monkeypatch, parent):
+    monkeypatch.setenv("NPUFLEET_TRACE_DIR", str(tmp_path))
+    recorder = setup.recorder("test")
+    assert recorder is not None
+    for device in ("CPU", "100 % of it", "CPU"):
+        span = CallSpan(recorder, "echo", "npu.v1.call.normal.echo", "normal", parent)
+        span.decode(Result(Reply()))
+        span.end(None, None, "rust", device, "inline")
+        (child, call), (other_child, same_call) = json.loads(f"[{span.text()}]"), span.spans()
+        assert call == json.loads(otlp_json.spans([same_call]))
+        # A child's own id is drawn when it is made.
+        assert child | {"spanId": ""} == json.loads(otlp_json.spans([other_child])) | {"spanId": ""}
+        assert (child["traceId"], child["parentSpanId"]) == (span.trace_id, call["spanId"])
+
+
+class Reply:
+    """A reply without tensors."""
+
+    payload = b""
+
+    def tensors(self):
+        return {}
+
+    def header(self, name):
+        return None
 
 
 def test_files_are_private_and_rotate(tmp_path, spans):
