@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use npufleet_wire::{Result, frame};
-use serde_json::Map;
 
 use crate::Port;
 
@@ -25,12 +24,11 @@ impl Template {
             .zip(shapes)
             .map(|(port, shape)| (port.name.as_str(), port.dtype, shape.as_slice()))
             .collect();
-        let (mut bytes, ranges) = frame::allocate(&specs, &Map::new())?;
-        let total = bytes.len();
+        let (draft, ranges) = frame::draft(&frame::Heap, &specs)?;
+        let total = draft.len();
         let start = ranges.iter().map(|range| range.start).min().unwrap_or(total);
-        bytes.truncate(start);
         Ok(Self {
-            header: bytes.into_boxed_slice(),
+            header: draft[..start].into(),
             total,
             ranges,
         })

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use npufleet_wire::frame::Tensor;
-use npufleet_wire::{Dtype, Frame, Layout, Result, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use crate::common::{
@@ -133,7 +133,7 @@ impl<'a> Request<'a> {
         }
         let (dtype, signal) = (self.x.info.dtype, self.x.info.shape.as_slice());
         let outputs = [("y", dtype, signal), ("e", dtype, signal), ("w", dtype, &self.shape)];
-        let (mut reply, places) = frame::allocate(&outputs, &Map::new())?;
+        let (mut reply, places) = context.draft(&outputs)?;
         WORK.with_borrow_mut(|work| {
             work.given.clear();
             if let Some(w0) = &self.w0 {

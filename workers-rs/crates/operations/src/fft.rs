@@ -3,7 +3,7 @@
 mod kernel;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
@@ -80,7 +80,7 @@ impl Request {
     fn answer<S: Sample>(&self, data: &[u8], context: &Context<'_>) -> Result<Bytes> {
         let dtype = S::Float::COMPLEX_DTYPE;
         check_result(dtype, &self.shape)?;
-        let (mut reply, places) = frame::allocate(&[("y", dtype, &self.shape)], &Map::new())?;
+        let (mut reply, places) = context.draft(&[("y", dtype, &self.shape)])?;
         fill_place(&mut reply[places[0].clone()], |spectra| {
             transform::<S>(data, self.lines, &self.spec, spectra, context)
         })?;

@@ -11,7 +11,7 @@ mod sections;
 
 use bytes::Bytes;
 use npufleet_wire::frame::Tensor;
-use npufleet_wire::{Dtype, Frame, Layout, Result, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use crate::common::{
@@ -115,8 +115,8 @@ impl<'a> Request<'a> {
         let y = ("y", self.x.info.dtype, self.x.info.shape.as_slice());
         let zf = self.states.as_ref().map(|shape| ("zf", Dtype::F64, shape.as_slice()));
         let (mut reply, places) = match zf {
-            Some(zf) => frame::allocate(&[y, zf], &Map::new())?,
-            None => frame::allocate(&[y], &Map::new())?,
+            Some(zf) => context.draft(&[y, zf])?,
+            None => context.draft(&[y])?,
         };
         designs::with_filter(&self.design, |filter, work| {
             let mut apply = Apply {

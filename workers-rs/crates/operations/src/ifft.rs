@@ -1,7 +1,7 @@
 //! Inverse discrete Fourier transform along one axis, with the numbers of `scipy.fft.ifft` and `scipy.fft.irfft`.
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, TensorInfo};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
@@ -88,7 +88,7 @@ impl Request {
             S::Float::COMPLEX_DTYPE
         };
         check_result(dtype, &self.shape)?;
-        let (mut reply, places) = frame::allocate(&[("y", dtype, &self.shape)], &Map::new())?;
+        let (mut reply, places) = context.draft(&[("y", dtype, &self.shape)])?;
         let place = &mut reply[places[0].clone()];
         if self.one_sided {
             fill_place(place, |signal| self.real::<S>(data, signal, context))?;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use npufleet_wire::frame::Tensor;
-use npufleet_wire::{Dtype, Frame, Layout, Result, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use crate::common::{
@@ -141,7 +141,7 @@ impl<'a> Request<'a> {
             ("P", dtype, &covariances),
             ("log_likelihood", dtype, &likelihoods),
         ];
-        let (mut reply, places) = frame::allocate(&outputs, &Map::new())?;
+        let (mut reply, places) = context.draft(&outputs)?;
         WORK.with_borrow_mut(|Work { model, steps }| {
             match &self.shape {
                 Some(shape) => model.set_linear(self.frame, shape)?,

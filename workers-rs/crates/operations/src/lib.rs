@@ -34,11 +34,12 @@ pub mod window;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use npufleet_wire::frame::{self, HeaderCache};
+use npufleet_wire::frame::{self, Draft, HeaderCache, Heap, Room, Spec};
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result, contract};
 use serde_json::{Map, Value};
 
@@ -90,6 +91,8 @@ pub struct Context<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Hears how much of the work is done, 0 to 1: long work says it now and then.
     pub progress: &'a (dyn Fn(f64) + Sync),
+    /// Where the result is written.
+    pub room: &'a dyn Room,
 }
 
 impl Context<'static> {
@@ -100,12 +103,21 @@ impl Context<'static> {
 }
 
 impl<'a> Context<'a> {
-    /// A context in which nobody hears how much is done.
+    /// A context in which nobody hears how much is done, and results are on the heap.
     pub const fn stopping(stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self {
             stop,
             progress: &|_| {},
+            room: &Heap,
         }
+    }
+
+    /// A result with these tensors, each byte of which is to be written, and where each of them is.
+    ///
+    /// # Errors
+    /// As [`frame::draft`].
+    pub(crate) fn draft(&self, tensors: &[Spec<'_>]) -> Result<(Draft<'a>, Vec<Range<usize>>)> {
+        frame::draft(self.room, tensors)
     }
 
     /// Says that the share `done` (0 to 1) of the work is done.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use npufleet_wire::contract::{self, OperationRow};
+use npufleet_wire::frame::Heap;
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Output, Result, frame, steps};
 use serde_json::{Map, Value};
 
@@ -47,16 +48,22 @@ impl Operation for Pipeline {
         params: &Map<String, Value>,
         context: &Context<'_>,
     ) -> Result<Bytes> {
-        let listed = params.get("steps").and_then(Value::as_array);
-        let count = listed.map_or(0, Vec::len) as f64;
+        let steps = params
+            .get("steps")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        let count = steps.len() as f64;
         let mut given = request.clone();
         let mut before = None;
-        for (index, step) in listed.into_iter().flatten().enumerate() {
+        for (index, step) in steps.iter().enumerate() {
             let step = Step::new(step)?;
             let start = Instant::now();
             let progress = |done| context.report((index as f64 + done) / count);
+            let is_last = index + 1 == steps.len();
             let part = Context {
                 progress: &progress,
+                // What only the next step reads is not where the caller reads.
+                room: if is_last { context.room } else { &Heap },
                 ..*context
             };
             let outcome = context.check().and_then(|()| {

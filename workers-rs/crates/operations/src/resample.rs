@@ -4,7 +4,7 @@ mod fourier;
 mod polyphase;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo};
 use serde_json::{Map, Value};
 
 use crate::common::{Float, Lines, Params, Sample, Sweep, Window, check_result, fill_place, invalid_parameter};
@@ -102,7 +102,7 @@ impl Request {
 
     fn answer<T: Float + Sample<Float = T>>(&self, data: &[u8], context: &Context<'_>) -> Result<Bytes> {
         check_result(T::DTYPE, &self.shape)?;
-        let (mut reply, places) = frame::allocate(&[("y", T::DTYPE, &self.shape)], &Map::new())?;
+        let (mut reply, places) = context.draft(&[("y", T::DTYPE, &self.shape)])?;
         let place = &mut reply[places[0].clone()];
         match &self.method {
             Method::Copy => place.copy_from_slice(data),

@@ -3,7 +3,7 @@
 mod estimate;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Frame, Layout, Result, Tensor, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, Tensor};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
@@ -181,7 +181,7 @@ impl<'a> Request<'a> {
             ("t", Dtype::F64, &[self.count]),
         ];
         let present = if self.method == Method::Spectrogram { 3 } else { 2 };
-        let (mut reply, places) = frame::allocate(&tensors[..present], &Map::new())?;
+        let (mut reply, places) = context.draft(&tensors[..present])?;
         fill_place(&mut reply[places[0].clone()], |frequencies| {
             self.segments.frequencies(self.fs, frequencies);
             Ok(())

@@ -1,7 +1,7 @@
 //! Short-time Fourier transform, with the numbers and names of `scipy.signal.stft`.
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result, TensorInfo};
 use num_complex::Complex;
 use serde_json::{Map, Value};
 
@@ -117,7 +117,7 @@ impl Request {
             ("t", Dtype::F64, &[count][..]),
             ("Zxx", dtype, &self.shape),
         ];
-        let (mut reply, places) = frame::allocate(&tensors, &Map::new())?;
+        let (mut reply, places) = context.draft(&tensors)?;
         let [f, t, spectra] = [0, 1, 2].map(|index: usize| places[index].clone());
         fill_place(&mut reply[f], |frequencies| {
             self.segments.frequencies(self.fs, frequencies);

@@ -9,7 +9,7 @@ mod sweep;
 mod work;
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result, frame};
+use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use crate::common::{Lines, position};
@@ -52,7 +52,7 @@ fn answer<T: Real>(frame: &Frame, request: &Request<'_>, context: &Context<'_>) 
     let outputs = request.outputs()?;
     let named = outputs.names().zip(outputs.shapes());
     let specs: Vec<_> = named.map(|(name, shape)| (name, request.dtype, shape)).collect();
-    let (mut reply, places) = frame::allocate(&specs, &Map::new())?;
+    let (mut reply, places) = context.draft(&specs)?;
     let sources: Vec<_> = request
         .inputs
         .iter()

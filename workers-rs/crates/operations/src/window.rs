@@ -1,7 +1,7 @@
 //! Window functions, with the numbers and names of `scipy.signal.get_window`.
 
 use bytes::Bytes;
-use npufleet_wire::{Dtype, Frame, Layout, Result, frame};
+use npufleet_wire::{Dtype, Frame, Layout, Result};
 use serde_json::{Map, Value};
 
 use crate::common::{Pace, check_result, fill_place, flag, invalid_parameter, whole};
@@ -24,7 +24,7 @@ impl Operation for Window {
         let window = common::Window::of(params)?.ok_or_else(|| missing("window"))?;
         let points = whole(params, "n").ok_or_else(|| missing("n"))?;
         check_result(Dtype::F64, &[points])?;
-        let (mut reply, places) = frame::allocate(&[("y", Dtype::F64, &[points])], &Map::new())?;
+        let (mut reply, places) = context.draft(&[("y", Dtype::F64, &[points])])?;
         fill_place(&mut reply[places[0].clone()], |weights| {
             window.fill(
                 weights,

@@ -1,9 +1,12 @@
 //! The golden numbers of `broker/contract/vectors/operations`, written by `SciPy`; the Python tests read them too.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use npufleet_operations::{registry, run};
-use npufleet_wire::{Dtype, ErrorKind, Frame, Tensor};
+use bytes::Bytes;
+use npufleet_operations::{Context, find, registry, run};
+use npufleet_wire::frame::{Place, Room};
+use npufleet_wire::{Dtype, ErrorKind, Frame, Tensor, contract};
 use serde_json::Value;
 
 fn vectors() -> serde_json::Map<String, Value> {
@@ -117,5 +120,62 @@ fn the_numbers_are_scipys() {
                 }
             }
         }
+    }
+}
+
+/// Memory with something in it, as a slot that was used before has.
+#[derive(Default)]
+struct Used {
+    places: AtomicUsize,
+}
+
+struct UsedPlace(Vec<u8>);
+
+impl Room for Used {
+    fn place(&self, length: usize) -> Option<Box<dyn Place + '_>> {
+        self.places.fetch_add(1, Ordering::Relaxed);
+        Some(Box::new(UsedPlace(vec![0xa5; length])))
+    }
+}
+
+impl AsRef<[u8]> for UsedPlace {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for UsedPlace {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Place for UsedPlace {
+    fn freeze(self: Box<Self>) -> Bytes {
+        self.0.into()
+    }
+}
+
+#[test]
+fn a_result_is_written_whole_into_memory_that_was_used() {
+    for (name, cases) in vectors() {
+        let (operation, row) = (find(&name).unwrap(), contract::operation(&name).unwrap());
+        let room = Used::default();
+        for case in cases.as_array().unwrap() {
+            let frame = Bytes::from(unhex(case["frame_hex"].as_str().unwrap()));
+            let Ok(expected) = run(&name, frame.clone()) else {
+                continue;
+            };
+            let frame = Frame::decode(frame).unwrap();
+            let params = row.check_params(&frame.layout.params).unwrap();
+            let context = Context {
+                room: &room,
+                ..Context::never()
+            };
+            let found = operation.execute(&frame, &params, &context).unwrap();
+            assert_eq!(found, expected, "{name}: {}", case["name"]);
+        }
+        // An echo is the request's own bytes.
+        assert_eq!(room.places.into_inner() > 0, name != "echo", "{name}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 
-use crate::arena::{Arena, Folder, Peers};
+use crate::arena::{Arena, Caller, Folder, Peers, Slot};
 use crate::remote::Remote;
 use crate::{CHANNEL_BYTES, INLINE_BYTES};
 
@@ -34,15 +34,29 @@ pub struct Reader {
     pub has_channel: bool,
 }
 
-/// A result that is to be lent.
-#[derive(Clone, Copy, Debug)]
-pub struct Lent<'a> {
-    /// The result.
-    pub frame: &'a [u8],
-    /// How many bytes a message takes; what is larger cannot go inline.
-    pub room: usize,
-    /// When nobody waits for it any more.
-    pub deadline: Instant,
+/// A slot for a result, still to be written.
+pub struct Offer<'a> {
+    /// What the result is written to.
+    pub slot: Slot,
+    /// How its reader gets at it.
+    pub way: Way<'a>,
+}
+
+/// How a reader gets at a slot.
+pub struct Way<'a> {
+    caller: Option<Caller>,
+    channel: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    /// Leaves a result, which is written now, to its reader.
+    pub fn lend(self, mut slot: Slot, deadline: Instant) -> Loan<'a> {
+        slot.publish();
+        Loan {
+            claim: slot.lend(deadline + GRACE, self.caller),
+            channel: self.channel,
+        }
+    }
 }
 
 /// A result that waits for its reader.
@@ -103,15 +117,14 @@ impl Exchange {
         self.remote.address(self.made()?, refused)
     }
 
-    /// Puts a result into a slot for a reader; none when it is small, when the reader could not get at it, or when there
-    /// is no room. `refused` hears once why there is no arena or no channel.
-    pub fn lend(&self, lent: Lent<'_>, reader: Reader, refused: impl Fn(&Error)) -> Option<Loan<'_>> {
-        let size = lent.frame.len();
+    /// A slot for a result of `size` bytes for a reader; none when it is small, when the reader could not get at it, or when
+    /// there is no room. A message takes `inline` bytes. `refused` hears once why there is no arena or no channel.
+    pub fn offer(&self, size: usize, inline: usize, reader: Reader, refused: impl Fn(&Error)) -> Option<Offer<'_>> {
         if size < INLINE_BYTES {
             return None;
         }
         let caller = self.peers.caller(reader.arena);
-        if caller.is_none() && (!reader.has_channel || size < self.channel_bytes.min(lent.room)) {
+        if caller.is_none() && (!reader.has_channel || size < self.channel_bytes.min(inline)) {
             return None;
         }
         let own = self.own(&refused)?;
@@ -120,8 +133,9 @@ impl Exchange {
             // Nothing shows whether the reader lives, so the lease ends it.
             None => Some(self.address(&refused)?),
         };
-        let claim = own.put(&[lent.frame])?.lend(lent.deadline + GRACE, caller);
-        Some(Loan { claim, channel })
+        let slot = own.take(size)?;
+        let way = Way { caller, channel };
+        Some(Offer { slot, way })
     }
 }
 

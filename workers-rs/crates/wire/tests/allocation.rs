@@ -63,6 +63,6 @@ fn decoding_allocates_little() {
     assert!(bytes < 8192, "{bytes} bytes allocated: tensor bytes were copied");
     let (count, _) = allocated(|| drop(cache.decode(frame.clone()).unwrap()));
     assert_eq!(count, 0, "a known header is decoded without allocating");
-    let (count, _) = allocated(|| drop(frame::allocate(&[("y", Dtype::C128, &[513])], &Map::new()).unwrap()));
+    let (count, _) = allocated(|| drop(frame::draft(&frame::Heap, &[("y", Dtype::C128, &[513])]).unwrap()));
     assert!(count <= 4, "{count} allocations for a frame of one tensor");
 }

@@ -124,12 +124,12 @@ fn tensors_are_aligned_and_keep_their_names() {
         assert_eq!(info.start % info.dtype.size(), 0, "{}", info.name);
     }
     let specs = tensors.map(|tensor| (tensor.name, tensor.dtype, tensor.shape));
-    let (mut bytes, places) = frame::allocate(&specs, &Map::new()).unwrap();
+    let (mut bytes, places) = frame::draft(&frame::Heap, &specs).unwrap();
     assert_eq!(places.iter().map(ExactSizeIterator::len).collect::<Vec<_>>(), [1, 2, 8]);
     for (tensor, place) in tensors.iter().zip(places) {
         bytes[place].copy_from_slice(tensor.data);
     }
-    assert_eq!(bytes, frame.bytes);
+    assert_eq!(Bytes::from(bytes), frame.bytes);
 }
 
 #[test]

@@ -114,10 +114,10 @@ fn what_no_frame_can_hold_is_refused_before_it_is_written() {
         frame::encode(&[], &params(json!({"text": text}))).unwrap_err().kind,
         ErrorKind::InvalidFrame
     );
-    let huge = frame::allocate(&[("x", Dtype::U8, &[1 << 62])], &Map::new());
-    assert_eq!(huge.unwrap_err().kind, ErrorKind::PayloadTooLarge);
-    let huge = frame::allocate(&[("x", Dtype::F64, &[1 << 62])], &Map::new());
-    assert_eq!(huge.unwrap_err().kind, ErrorKind::InvalidFrame);
+    let huge = frame::draft(&frame::Heap, &[("x", Dtype::U8, &[1 << 62])]);
+    assert_eq!(huge.map(drop).unwrap_err().kind, ErrorKind::PayloadTooLarge);
+    let huge = frame::draft(&frame::Heap, &[("x", Dtype::F64, &[1 << 62])]);
+    assert_eq!(huge.map(drop).unwrap_err().kind, ErrorKind::InvalidFrame);
 }
 
 #[test]

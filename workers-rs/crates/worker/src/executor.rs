@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
-use npufleet_payload::HEADER_ROOM;
-use npufleet_payload::exchange::{Lent, Loan};
+use npufleet_payload::exchange::Loan;
+use npufleet_wire::frame::Room;
 use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
 use crate::events::log;
 use crate::request::Request;
+use crate::room::ResultRoom;
 use crate::steps::Here;
 use crate::telemetry::{Batch, Times};
 
@@ -66,13 +67,14 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn new(request: Request, outcome: Result<Bytes>, start: Instant, end: Instant) -> Self {
+    /// A request that nothing was done for.
+    fn refused(request: Request, error: Error, at: Instant) -> Self {
         Self {
             request,
-            outcome,
+            outcome: Err(error),
             loan: None,
-            start,
-            end,
+            start: at,
+            end: at,
         }
     }
 }
@@ -94,22 +96,12 @@ impl<'a> Executor<'a> {
         } else {
             Batch::default()
         };
-        let mut done = match &*engine {
+        let done = match &*engine {
             Engine::Operation(operation) => self.one_by_one(*operation, batch),
             Engine::Model { network, .. } => self.together(&**network, batch),
         };
         if let (Some(first), Some(last)) = (done.first(), done.last()) {
             endpoint.statistics.executed(last.end - first.start);
-        }
-        for done in &mut done {
-            done.loan = match (&done.outcome, done.request.reader) {
-                (Ok(frame), Some(reader)) => {
-                    let room = self.core.link.max_payload().saturating_sub(HEADER_ROOM);
-                    let deadline = done.request.deadline;
-                    self.core.payloads.place(Lent { frame, room, deadline }, reader)
-                }
-                _ => None,
-            };
         }
         // All answers leave together.
         let (count, mut block) = (done.len(), HeaderBlock::default());
@@ -128,23 +120,28 @@ impl<'a> Executor<'a> {
     fn one_by_one(&self, operation: &dyn Operation, batch: &mut Vec<Request>) -> Vec<Done<'_>> {
         let mut start = self.taken;
         let mut execute = |request: Request| {
-            let outcome = match self.check(&request, start) {
-                Ok(()) => {
-                    let outcome = self.one(operation, &request);
-                    request.prepared.took(start.elapsed());
-                    outcome
-                }
-                Err(error) => Err(error),
-            };
+            if let Err(error) = self.check(&request, start) {
+                return Done::refused(request, error, start);
+            }
+            let room = ResultRoom::new(self.core, &request);
+            let mut outcome = self.one(operation, &request, &room);
+            let loan = room.lend(&mut outcome);
             let end = Instant::now();
-            let done = Done::new(request, outcome, start, end);
+            request.prepared.took(end - start);
+            let done = Done {
+                request,
+                outcome,
+                loan,
+                start,
+                end,
+            };
             start = end;
             done
         };
         batch.drain(..).map(&mut execute).collect()
     }
 
-    fn one(&self, operation: &dyn Operation, request: &Request) -> Result<Bytes> {
+    fn one(&self, operation: &dyn Operation, request: &Request, room: &dyn Room) -> Result<Bytes> {
         let frame = request.frame();
         let is_cancelled = || self.core.queue.is_cancelled(self.index, &request.reply);
         let stop = || Instant::now() >= request.deadline || is_cancelled();
@@ -160,6 +157,7 @@ impl<'a> Executor<'a> {
         let context = Context {
             stop: &stop,
             progress: &progress,
+            room,
         };
         let work = || operation.execute_in(&here, &frame, &request.prepared.params, &context);
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(operation.name(), &*panic)))
@@ -174,7 +172,7 @@ impl<'a> Executor<'a> {
                     frames.push(request.frame());
                     wanted.push(request);
                 }
-                Err(error) => done.push(Done::new(request, Err(error), start, start)),
+                Err(error) => done.push(Done::refused(request, error, start)),
             }
         }
         if wanted.is_empty() {
@@ -194,9 +192,16 @@ impl<'a> Executor<'a> {
             ))
         };
         let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
-        done.extend(wanted.into_iter().zip(outcomes).map(|(request, outcome)| {
+        done.extend(wanted.into_iter().zip(outcomes).map(|(request, mut outcome)| {
             request.prepared.took(each);
-            Done::new(request, outcome, start, end)
+            let loan = ResultRoom::new(self.core, &request).lend(&mut outcome);
+            Done {
+                request,
+                outcome,
+                loan,
+                start,
+                end,
+            }
         }));
         done
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::Message;
 use npufleet_payload::arena::View;
-use npufleet_payload::exchange::{Exchange, Lent, Loan, Reader};
+use npufleet_payload::exchange::{Exchange, Offer, Reader};
 use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
 use tokio::sync::Semaphore;
 
@@ -97,9 +97,9 @@ impl Payloads {
         self.exchange.remote().fetch(&claim, channel, deadline, false, &|| true)
     }
 
-    /// Puts a result into a slot for its reader; none when it is to go inline.
-    pub(crate) fn place(&self, lent: Lent<'_>, reader: Reader) -> Option<Loan<'_>> {
-        self.exchange.lend(lent, reader, |error| {
+    /// A slot for a result of `size` bytes for its reader; none when it is to go inline, if a message takes so many.
+    pub(crate) fn offer(&self, size: usize, inline: usize, reader: Reader) -> Option<Offer<'_>> {
+        self.exchange.offer(size, inline, reader, |error| {
             log(format_args!("large results go inline: {}", error.message));
         })
     }

@@ -23,7 +23,7 @@ impl Core {
         self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, None, timing));
     }
 
-    /// Writes the end of a request; a result that is lent is not in the message. The memory of `block` is used.
+    /// Writes the end of a request; of a result that is lent nothing is in `outcome`. The memory of `block` is used.
     pub(crate) fn write(
         &self,
         pieces: &mut Pieces,
@@ -42,16 +42,12 @@ impl Core {
         let too_large = match outcome {
             Ok(payload) => {
                 result_headers(block, request, timing);
-                let payload = match loan {
-                    Some(Loan { claim, channel }) => {
-                        block.push(header::CLAIM, &claim.to_string());
-                        if let Some(channel) = channel {
-                            block.push(header::CHANNEL, channel);
-                        }
-                        &Bytes::new()
+                if let Some(Loan { claim, channel }) = loan {
+                    block.push(header::CLAIM, &claim.to_string());
+                    if let Some(channel) = channel {
+                        block.push(header::CHANNEL, channel);
                     }
-                    None => payload,
-                };
+                }
                 let (size, limit) = (payload.len(), self.link.max_payload());
                 if block.as_bytes().len() + size <= limit {
                     statistics.succeeded(request.prepared.rows);

@@ -7,10 +7,11 @@
 //! JSON object; `__metadata__.complex` the names of `F64` tensors that are complex128, as the text of a JSON array.
 //!
 //! - `parse` reads a header, with parameters by `json`;
-//! - `write` makes frames;
+//! - `write` makes frames, `draft` those that are computed where they will be read;
 //! - `cache` remembers what was read from repeated headers.
 
 mod cache;
+mod draft;
 mod json;
 mod parse;
 mod write;
@@ -22,7 +23,8 @@ use serde_json::{Map, Value};
 
 use crate::{Dtype, Error, ErrorKind, Result};
 pub use cache::{CACHE_CAPACITY, HeaderCache, LayoutCache};
-pub use write::{Output, allocate, encode};
+pub use draft::{Draft, Heap, Place, Room};
+pub use write::{Output, Spec, draft, encode};
 
 /// The longest header, in bytes, without the eight that state its length.
 pub const MAX_HEADER_BYTES: usize = 65536;

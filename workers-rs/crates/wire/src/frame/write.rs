@@ -11,6 +11,7 @@ use super::{
     ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
     PREFIX, Tensor, TensorInfo, byte_length, invalid,
 };
+use super::{Draft, Room};
 use crate::{Dtype, Error, ErrorKind, Result};
 
 /// A tensor to be written.
@@ -42,7 +43,7 @@ impl<'a> From<&Tensor<'a>> for Output<'a> {
 /// A frame with these tensors and parameters.
 ///
 /// # Errors
-/// As [`allocate`]; `invalid_frame` also when a tensor's bytes are not as many as its type and shape need.
+/// As [`draft`]; `invalid_frame` also when a tensor's bytes are not as many as its type and shape need.
 pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Bytes> {
     let spec = |index: usize| {
         let Output { name, dtype, shape, .. } = tensors[index];
@@ -66,33 +67,46 @@ pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Byt
         }
     }
     let mut frame = plan.header;
+    reserve(&mut frame, plan.total)?;
     for index in plan.order {
         frame.extend_from_slice(tensors[index].data);
     }
     Ok(frame.into())
 }
 
-/// A frame whose tensors are zero, with the place of each in the order of `specs`, for kernels that write in place.
+/// A frame without parameters in `room`, its tensors still to be written, with the place of each in the order of `specs`:
+/// for kernels that write in place.
 ///
 /// # Errors
 /// `invalid_frame` when a limit is exceeded or a name is empty, too long, reserved or given twice;
 /// `payload_too_large` when there is no memory for it.
-pub fn allocate(specs: &[Spec<'_>], params: &Map<String, Value>) -> Result<(Vec<u8>, Vec<Range<usize>>)> {
+pub fn draft<'a>(room: &'a dyn Room, specs: &[Spec<'_>]) -> Result<(Draft<'a>, Vec<Range<usize>>)> {
     let Plan {
-        mut header,
-        ranges,
-        total,
-        ..
-    } = Plan::new(specs.len(), |index| specs[index], params)?;
-    header.resize(total, 0);
-    Ok((header, ranges))
+        header, ranges, total, ..
+    } = Plan::new(specs.len(), |index| specs[index], &Map::new())?;
+    Ok((Draft::new(room, header, total)?, ranges))
 }
 
 /// A tensor's name, element type and dimensions.
-type Spec<'a> = (&'a str, Dtype, &'a [usize]);
+pub type Spec<'a> = (&'a str, Dtype, &'a [usize]);
 
-/// A written header with room behind it for the tensors.
+/// Tensors of together at most so many bytes are on the heap right behind the header.
+const SMALL: usize = 4096;
+
+/// Makes room for a frame of so many bytes.
+///
+/// # Errors
+/// `payload_too_large` when there is no memory for it.
+pub(super) fn reserve(frame: &mut Vec<u8>, total: usize) -> Result<()> {
+    frame.try_reserve_exact(total - frame.len()).map_err(|_| {
+        let message = format!("a frame of {total} bytes is larger than memory");
+        Error::new(ErrorKind::PayloadTooLarge, message)
+    })
+}
+
+/// A frame before its tensors are in it.
 struct Plan {
+    /// With capacity for the tensors behind it when they are small.
     header: Vec<u8>,
     /// The place of each tensor, in the caller's order.
     ranges: Vec<Range<usize>>,
@@ -130,11 +144,8 @@ impl Plan {
             estimate += 96 + 2 * name.len() + 21 * shape.len();
         }
 
-        let mut header = Vec::new();
-        if header.try_reserve_exact(data_length + estimate).is_err() {
-            let message = format!("a frame of {data_length} bytes is larger than memory");
-            return Err(Error::new(ErrorKind::PayloadTooLarge, message));
-        }
+        let data_here = if data_length <= SMALL { data_length } else { 0 };
+        let mut header = Vec::with_capacity(data_here + estimate);
         write_header(
             &mut header,
             order.iter().map(|&index| (spec(index), &ranges[index])),
