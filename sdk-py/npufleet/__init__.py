@@ -9,7 +9,7 @@ The map, in the order that a request flows:
 
     fleet, blocking      `AsyncFleet` and `Fleet`: the methods that a program calls
     call, recovery       one call: sent, awaited, answered by another engine or refused
-    many, rows, parts    `map` and `stream`: many rows, cut into requests
+    many, rows, parts    `map` and `stream`: many rows, cut into requests; pages: memory for their answers
     wire                 frames, subjects, headers and the contract's rows
     transport            a frame to a subject and the reply back, compiled or over nats-py
     broker               the embedded nats-server, and the supervisor that keeps a local fleet running

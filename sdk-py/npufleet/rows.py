@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from npufleet.errors import InvalidParameterError, InvalidShapeError, PayloadTooLargeError
+from npufleet.pages import populate
 from npufleet.wire import contract
 from npufleet.wire.array import as_array
 
@@ -110,6 +111,8 @@ class Outputs:
             return rows
         if not self.arrays:
             self.arrays = {name: np.empty((self._count, *a.shape[1:]), a.dtype) for name, a in part.items()}
+            for array in self.arrays.values():
+                populate(array)
         if part.keys() != self.arrays.keys():
             raise InvalidShapeError(f"outputs are {sorted(part)} from row {first}; before: {sorted(self.arrays)}")
         for name, array in part.items():
