@@ -62,6 +62,26 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
     return {"rate": len(latencies_ns) / elapsed, "p50_us": float(p50), "p99_us": float(p99)}
 
 
+async def compare(arguments: argparse.Namespace) -> dict[str, float]:
+    """Median latencies of calls to two models in turns, one at a time, in microseconds: a slow moment hits both."""
+    latencies_ns: tuple[list[int], list[int]] = ([], [])
+    clock = time.perf_counter_ns
+    beside = argparse.Namespace(**vars(arguments) | {"model": arguments.beside, "inputs": arguments.beside_inputs})
+    async with AsyncFleet.connect(arguments.url, transport=arguments.transport) as fleet:
+        calls = work(fleet, arguments), work(fleet, beside)
+        for seconds in (arguments.warm_up, arguments.seconds):
+            for latencies in latencies_ns:
+                latencies.clear()
+            until = clock() + int(seconds * 1e9)
+            while clock() < until:
+                for call, latencies in zip(calls, latencies_ns, strict=True):
+                    started = clock()
+                    await call()
+                    latencies.append(clock() - started)
+    p50, beside_p50 = (float(np.median(latencies)) / 1000 for latencies in latencies_ns)
+    return {"p50_us": p50, "beside_p50_us": beside_p50}
+
+
 def main() -> None:
     """Measure what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,10 +94,14 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--model")
     parser.add_argument("--inputs", help="an .npz file with the model's inputs")
+    parser.add_argument("--beside", help="another model, whose calls take turns with those of --model")
+    parser.add_argument("--beside-inputs", help="as --inputs, of that model")
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--warm-up", type=float, default=WARM_UP_S)
-    json.dump(asyncio.run(measure(parser.parse_args())), sys.stdout)
+    arguments = parser.parse_args()
+    measured = compare(arguments) if arguments.beside else measure(arguments)
+    json.dump(asyncio.run(measured), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -110,10 +110,10 @@ def _ways(fleet: Fleet, folder: Path, effort: Effort) -> Iterator[Figure]:
     the size of an array that was made in a slot adds to a call's latency.
     """
 
-    def infer(size: int, in_flight: int, made: int) -> dict[str, float]:
+    def infer(size: int, made: int, **options: Any) -> dict[str, float]:
         model = f"first-{size}"
-        options = {"transport": "native", "operation": "infer", "model": model, "inputs": folder / f"{model}.npz"}
-        return client(fleet.url, effort.seconds, in_flight=in_flight, made=made, **options)
+        options |= {"transport": "native", "operation": "infer", "model": model, "inputs": folder / f"{model}.npz"}
+        return client(fleet.url, effort.seconds, made=made, **options)
 
     for size in (CEILING, *LARGE[:2]):
         name, elements = f"first-{size}", size // 4
@@ -123,21 +123,16 @@ def _ways(fleet: Fleet, folder: Path, effort: Effort) -> Iterator[Figure]:
         samples = interleave(
             {
                 "memcpy": lambda n=size: memcpy(n, WAY_IN_FLIGHT, effort.seconds),
-                "placed": lambda n=size: n * infer(n, WAY_IN_FLIGHT, 0)["rate"] / 1e9,
+                "placed": lambda n=size: n * infer(n, 0, in_flight=WAY_IN_FLIGHT)["rate"] / 1e9,
             },
             effort.repeats,
         )
         title = f"native: {_name(size)} as placed, one way, {WAY_IN_FLIGHT} in flight, of memcpy to as many places"
         yield figure(title, samples["placed"], "GB/s", floor=samples["memcpy"], target=">= 0.5")
     for size in LARGE[:2]:
-        samples = interleave(
-            {
-                "small": lambda: infer(CEILING, 1, 0)["p50_us"],
-                "made": lambda n=size: infer(n, 1, 1)["p50_us"],
-            },
-            effort.repeats,
-        )
-        added = [made - small for small, made in zip(samples["small"], samples["made"], strict=True)]
+        beside = {"beside": f"first-{CEILING}", "beside_inputs": folder / f"first-{CEILING}.npz"}
+        both = [infer(size, 1, **beside) for _ in range(effort.repeats)]
+        added = [sample["p50_us"] - sample["beside_p50_us"] for sample in both]
         yield figure(
             f"native: a made array of {_name(size)}, p50 beyond that of 128 bytes", added, "us", target="<= 20"
         )
