@@ -82,10 +82,10 @@ class Client:
 class Route:
     """Where the requests for one operation, model and lane go."""
 
-    def begin(self, tensors: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
-        """Send tensors without parameters; None when that is for Python to look at, which raises or calls `learn`."""
+    def begin(self, tensors: object, params: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
+        """Send tensors; None when that is for Python to look at, which then raises or calls `learn`."""
 
-    def learn(self, tensors: object, frame: bytes) -> None:
+    def learn(self, tensors: object, params: object, frame: bytes) -> None:
         """Remember the header of a frame that Python made of these tensors, if all such frames are made alike."""
 
 @final

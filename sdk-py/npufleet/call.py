@@ -92,7 +92,7 @@ class Caller:
             params = parameters(params, more)
         target, route = self._routes.get((operation, model, lane)) or self._route(operation, model, lane)
         span = start_call(operation, target.call, lane)
-        flight = None if params else route.begin(tensors, timeout, None if span is None else span.headers)
+        flight = route.begin(tensors, params, timeout, None if span is None else span.headers)
         if flight is None:
             if model is not None:
                 await self._check_inputs(model, tensors, params)
@@ -146,8 +146,7 @@ class Caller:
         deadline_us = int((time() + timeout) * 1e6)
         headers = None if span is None else span.headers
         flight = self._transport.request(target.call, frame, deadline_us, headers, target, half_time=True)
-        if not params:
-            route.learn(tensors, frame)
+        route.learn(tensors, params, frame)
         return flight
 
     async def _finish(self, flight: Flight, target: Target, span: CallSpan | None) -> Result:

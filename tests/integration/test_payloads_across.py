@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet, PayloadTooLargeError, _engine
+from npufleet.payload import layout
 from tests.conftest import rust_worker_missing
+from tests.support.arena_stand import folder_in
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, WorkerProcess, primary_worker, worker
 
@@ -74,6 +76,16 @@ def bytes_of(size: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
 
 
+def arenas(place: Path) -> set[Path]:
+    return set(folder_in(place).iterdir())
+
+
+def generations(arena: Path) -> Any:
+    """The words that an owner counts with when it puts a frame into a slot."""
+    table = arena.read_bytes()[layout.TABLE_AT : layout.DATA_AT]
+    return np.frombuffer(table, np.uint64).reshape(layout.SLOTS, -1)[:, 2]
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_what_is_sent_comes_back(url: str, transport: str, placement: str, size: int) -> None:
     sent = bytes_of(size)
@@ -128,6 +140,22 @@ async def test_arrays_that_are_made_to_be_sent(url: str, transport: str, placeme
             assert np.array_equal((await fleet.call("echo", {"x": copied}))["x"], np.arange(50_000))
             made += 1  # the caller's again, once the call is over
         assert np.array_equal((await fleet.call("echo", {"x": made, "y": copied[::2]}))["y"], copied[::2])
+
+
+@pytest.mark.skipif(compiled_arena_missing() is not None, reason="the compiled core alone has a short way")
+async def test_a_made_array_is_sent_from_where_it_lies_with_parameters_too(url: str, shared: None, place: Path) -> None:
+    before = arenas(place)
+    async with AsyncFleet.connect(url, transport="native") as fleet:
+        made = fleet.empty((100, 1000))
+        made[:] = np.arange(1000)
+        (own,) = arenas(place) - before
+        for _ in range(2):  # what is not known yet is looked at, and copied
+            await fleet.call("fft", made, {"n": 10})
+        frames = generations(own)
+        for _ in range(3):
+            answer = (await fleet.call("fft", made, {"n": 10}))["y"]
+            np.testing.assert_allclose(answer, np.fft.rfft(made, 10), atol=1e-9)
+        assert (generations(own) == frames).all()
 
 
 async def test_results_may_be_kept_by_the_thousand(url: str, transport: str, shared: None) -> None:

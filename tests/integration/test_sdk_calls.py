@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from npufleet import (
     AsyncFleet,
@@ -159,9 +160,20 @@ async def test_bad_input_is_refused_before_it_is_sent(
 
 
 async def test_equal_parameters_of_another_type_are_not_taken_from_the_cache(fleet: AsyncFleet) -> None:
-    await fleet.call("fft", X, {"n": 1})
-    with pytest.raises(InvalidParameterError):
-        await fleet.call("fft", X, {"n": True})
+    for _ in range(3):
+        await fleet.call("fft", X, {"n": 1})
+    for other in (True, 1.5, "1", [1], {"n": 1}):
+        with pytest.raises(InvalidParameterError):
+            await fleet.call("fft", X, {"n": other})
+
+
+async def test_requests_with_parameters_like_others_have_their_own(fleet: AsyncFleet) -> None:
+    x = np.arange(64.0)
+    for _ in range(3):
+        for cutoff in ([0.2, 0.3], [0.2, 0.4], [0.1, 0.3]):
+            expected = scipy.signal.sosfilt(scipy.signal.butter(2, cutoff, "bandpass", output="sos"), x)
+            answer = await fleet.call("filter", x, {"cutoff": cutoff, "btype": "bandpass", "order": 2})
+            np.testing.assert_allclose(answer["y"], expected, atol=1e-9)
 
 
 async def test_an_unknown_model_is_named(fleet: AsyncFleet) -> None:

@@ -108,11 +108,11 @@ HalfTime = Callable[[Any], None]
 class Route(Protocol):
     """The short way for requests to one subject that are like one before."""
 
-    def begin(self, tensors: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
-        """Send tensors without parameters, or return None when they have to be looked at first."""
+    def begin(self, tensors: object, params: object, timeout: float, headers: dict[str, str] | None) -> Flight | None:
+        """Send tensors with parameters or None, or return None when they have to be looked at first."""
         ...
 
-    def learn(self, tensors: object, frame: bytes) -> None:
+    def learn(self, tensors: object, params: object, frame: bytes) -> None:
         """Remember how the frame of these tensors was made, so that the next like it are begun at once."""
         ...
 

@@ -107,10 +107,10 @@ class PureFlight(asyncio.Future["Msg"]):
 class PureRoute:
     """Has no short way: every request goes through the checks."""
 
-    def begin(self, tensors: object, timeout: float, headers: dict[str, str] | None) -> None:
+    def begin(self, tensors: object, params: object, timeout: float, headers: dict[str, str] | None) -> None:
         """Send nothing."""
 
-    def learn(self, tensors: object, frame: bytes) -> None:
+    def learn(self, tensors: object, params: object, frame: bytes) -> None:
         """Remember nothing."""
 
 

@@ -1,7 +1,8 @@
 //! A way for requests to one subject, with the headers of the frames that go there most.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use npufleet_wire::frame::MAX_HEADER_BYTES;
 use parking_lot::Mutex;
 use pyo3::buffer::{Element, PyUntypedBuffer};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::flight::Flight;
 use crate::fork::Generation;
@@ -24,6 +25,9 @@ use crate::payloads::{Frame, Payloads};
 const JOINED_BELOW: usize = 16 * 1024;
 /// Layouts remembered; a program with more gains nothing from remembering.
 const LAYOUTS: usize = 1024;
+/// Parameters that are nested deeper, or longer, are looked at by Python each time.
+const PARAMS_DEPTH: usize = 8;
+const KEY_BYTES: usize = 4096;
 /// What the data of a frame in a slot is aligned to, in bytes; slots begin at a page.
 const ALIGNMENT: usize = 64;
 const PREFIX: usize = size_of::<u64>();
@@ -42,6 +46,8 @@ pub(crate) struct Route {
     main_input: Option<String>,
     origin: Py<PyAny>,
     headers: Mutex<HashMap<Vec<u8>, Bytes>>,
+    /// Keys with parameters that came once, by their hashes.
+    seen: Mutex<HashSet<u64>>,
     /// Set when a reply was large enough to come by claim the next time.
     accepts: Arc<AtomicBool>,
 }
@@ -61,6 +67,7 @@ impl Route {
             main_input,
             origin,
             headers: Mutex::default(),
+            seen: Mutex::default(),
             accepts: Arc::default(),
         }
     }
@@ -68,18 +75,19 @@ impl Route {
 
 #[pymethods]
 impl Route {
-    /// Send tensors without parameters; None when that is for Python to look at, which then raises or calls `learn`.
+    /// Send tensors; None when that is for Python to look at, which then raises or calls `learn`.
     fn begin(
         &self,
         py: Python<'_>,
         tensors: &Bound<'_, PyAny>,
+        params: &Bound<'_, PyAny>,
         timeout: &Bound<'_, PyAny>,
         headers: Option<Py<PyDict>>,
     ) -> PyResult<Option<Py<Flight>>> {
         self.generation.check()?;
         let seconds = timeout.extract::<f64>().unwrap_or(0.0);
         let in_time = seconds > 0.0 && seconds <= TIMEOUT_LIMIT_S;
-        let Some(layout) = self.layout(py, tensors).filter(|_| in_time) else {
+        let Some(layout) = self.layout(py, tensors, params).filter(|_| in_time) else {
             return Ok(None);
         };
         let Some(header) = self.headers.lock().get(&layout.key).cloned() else {
@@ -104,11 +112,14 @@ impl Route {
     }
 
     /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
-    fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
+    fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, params: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
         let frame = frame.as_bytes();
-        let Some(layout) = self.layout(py, tensors) else {
+        let Some(layout) = self.layout(py, tensors, params) else {
             return;
         };
+        if layout.key.len() > KEY_BYTES || !(params.is_none() || self.came_before(&layout)) {
+            return;
+        }
         // The widest elements come first in a frame: only tensors that are in that order are simply joined.
         let in_order = layout.arrays.is_sorted_by(|one, next| one.item_size >= next.item_size);
         let Some(header) = frame.len().checked_sub(layout.bytes()).map(|size| &frame[..size]) else {
@@ -213,11 +224,23 @@ impl Layout {
 }
 
 impl Route {
-    fn layout(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>) -> Option<Layout> {
+    /// Whether such a request came before: a program whose parameters are others each time gains nothing from learning.
+    fn came_before(&self, layout: &Layout) -> bool {
+        let mut seen = self.seen.lock();
+        if seen.len() >= LAYOUTS {
+            seen.clear();
+        }
+        let hash = seen.hasher().hash_one(&layout.key);
+        !seen.insert(hash)
+    }
+
+    fn layout(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, params: &Bound<'_, PyAny>) -> Option<Layout> {
         let mut layout = Layout {
             arrays: Vec::with_capacity(1),
             key: Vec::with_capacity(64),
         };
+        // In front: it says itself where it ends, which the shapes of any number of tensors do not.
+        tell_apart(params, &mut layout.key, 0)?;
         if let Ok(named) = tensors.cast_exact::<PyDict>() {
             for (name, array) in named {
                 layout.push(py, name.cast_exact::<PyString>().ok()?.to_str().ok()?, &array)?;
@@ -227,6 +250,45 @@ impl Route {
         }
         Some(layout)
     }
+}
+
+/// Writes parameters so that others are written otherwise, other types included: 1, 1.0 and True are not equally valid.
+/// None for what is no plain JSON, and for what is nested deeper than parameters are.
+fn tell_apart(value: &Bound<'_, PyAny>, key: &mut Vec<u8>, depth: usize) -> Option<()> {
+    if value.is_none() {
+        key.push(b'n');
+        return Some(());
+    }
+    let mut write = |kind: u8, bytes: &[u8]| {
+        key.push(kind);
+        key.extend_from_slice(&bytes.len().to_ne_bytes());
+        key.extend_from_slice(bytes);
+    };
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        write(b's', text.to_str().ok()?.as_bytes());
+    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
+        write(b'f', &number.value().to_bits().to_ne_bytes());
+    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
+        write(b'b', &[u8::from(flag.is_true())]);
+    } else if let Ok(number) = value.cast_exact::<PyInt>() {
+        write(b'i', &number.extract::<i64>().ok()?.to_ne_bytes());
+    } else if depth == PARAMS_DEPTH {
+        return None;
+    } else if let Ok(list) = value.cast_exact::<PyList>() {
+        write(b'l', &list.len().to_ne_bytes());
+        for item in list {
+            tell_apart(&item, key, depth + 1)?;
+        }
+    } else if let Ok(named) = value.cast_exact::<PyDict>() {
+        write(b'd', &named.len().to_ne_bytes());
+        for (name, item) in named {
+            tell_apart(name.cast_exact::<PyString>().ok()?, key, depth + 1)?;
+            tell_apart(&item, key, depth + 1)?;
+        }
+    } else {
+        return None;
+    }
+    Some(())
 }
 
 /// A header with spaces at its end, so that what follows begins where vector instructions and `OpenVINO` like it.

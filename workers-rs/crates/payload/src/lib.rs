@@ -21,8 +21,5 @@ pub const HEADER_ROOM: usize = 4096;
 
 /// Reads an arena's id, as `Npu-Accept` has it: 32 lower-case hexadecimal digits.
 pub fn read_arena_id(text: &str) -> Option<[u8; 16]> {
-    format!("npu1:{text}:0:0:0")
-        .parse()
-        .ok()
-        .map(|claim: npufleet_wire::Claim| claim.arena)
+    npufleet_wire::claim::read_arena(text.as_bytes().try_into().ok()?)
 }

@@ -63,7 +63,7 @@ fn parse(text: &str) -> Option<Claim> {
     let (digits, rest) = text.as_bytes().strip_prefix(PREFIX.as_bytes())?.split_first_chunk()?;
     let mut numbers = rest.strip_prefix(b":")?.split(|byte| *byte == b':');
     let claim = Claim {
-        arena: arena(digits)?,
+        arena: read_arena(digits)?,
         slot: u32::try_from(number(numbers.next()?, 10)?).ok()?,
         generation: number(numbers.next()?, 20)?,
         length: number(numbers.next()?, 20)?,
@@ -71,7 +71,8 @@ fn parse(text: &str) -> Option<Claim> {
     (numbers.next().is_none() && claim.length <= MAX_LENGTH).then_some(claim)
 }
 
-fn arena(digits: &[u8; 32]) -> Option<[u8; 16]> {
+/// Reads an arena's id: lower-case hexadecimal digits.
+pub fn read_arena(digits: &[u8; 32]) -> Option<[u8; 16]> {
     let mut bytes = [0; 16];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = hex(pair[0])? << 4 | hex(pair[1])?;
