@@ -1,6 +1,5 @@
 //! A frame's tensors as `NumPy` arrays.
 
-use std::ffi::c_int;
 use std::ptr::null_mut;
 
 use npufleet_wire::{Error, Layout, TensorInfo};
@@ -55,7 +54,7 @@ impl View {
         })
     }
 
-    #[allow(unsafe_code, reason = "NumPy's interface for C")]
+    #[allow(unsafe_code, clippy::cast_possible_wrap, reason = "NumPy's interface for C")]
     fn array<'py>(&self, frame: &[u8], owner: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = owner.py();
         let dtype = self.dtype.bind(py).clone().into_dtype_ptr();
