@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import time
@@ -156,6 +157,26 @@ async def test_a_made_array_is_sent_from_where_it_lies_with_parameters_too(url: 
             answer = (await fleet.call("fft", made, {"n": 10}))["y"]
             np.testing.assert_allclose(answer, np.fft.rfft(made, 10), atol=1e-9)
         assert (generations(own) == frames).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+async def test_a_forked_child_gives_nothing_back(url: str, transport: str, shared: None) -> None:
+    async with AsyncFleet.connect(url, transport=transport) as fleet:
+        held = [(await fleet.call("echo", {"x": np.full(5000, -1.0)}))["x"], fleet.empty(5000)]
+        child = os.fork()
+        if not child:
+            try:
+                held.clear()
+                gc.collect()
+            finally:
+                os._exit(0)
+        await asyncio.to_thread(os.waitpid, child, 0)
+        result, made = held
+        for number in range(50):
+            made[:] = number
+            assert (await fleet.call("echo", {"x": made}))["x"][0] == number
+        assert (result == -1.0).all()
+        assert fleet.statistics().placements == {"arena": 51}
 
 
 async def test_results_may_be_kept_by_the_thousand(url: str, transport: str, shared: None) -> None:

@@ -3,10 +3,11 @@
 //! - [`Arena`]: a process's own, whose [`Slot`]s it fills and lends.
 //! - [`Peers`]: other processes' arenas, whose slots are read as a [`View`]; a [`Caller`] is one of them that slots are lent to.
 //! - `layout`: where things are in a file; `words`: who writes what when; `folder`: the files.
-//! - `map` and `fault`: the memory, and what becomes of it when somebody cuts the file off.
+//! - `map` and `fault`: the memory, and what becomes of it when somebody cuts the file off; `fork`: whose it is.
 
 mod fault;
 mod folder;
+mod fork;
 mod layout;
 mod lent;
 mod map;

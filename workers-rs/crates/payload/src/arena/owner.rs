@@ -8,6 +8,7 @@ use bytes::Bytes;
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 
 use super::folder::Folder;
+use super::fork;
 use super::layout::{DATA, Entry, LARGEST_FILE, SLOTS, class};
 use super::lent::{Lending, Lent};
 use super::map::Map;
@@ -44,7 +45,8 @@ pub(crate) struct Inner {
     pub(crate) map: Map,
     pub(crate) places: Places,
     lending: Lending,
-    process: u32,
+    /// How often this process had been forked when it made the arena.
+    forks: u32,
 }
 
 impl Arena {
@@ -58,6 +60,7 @@ impl Arena {
         let limit = (DATA + cap.saturating_mul(ROOM)).min(LARGEST_FILE);
         let id = random_id()?;
         let failed = |error: std::io::Error| Error::new(ErrorKind::Unavailable, format!("no shared memory: {error}"));
+        fork::watch().map_err(failed)?;
         let (file, path) = folder.create(id, limit).map_err(failed)?;
         let map = Map::own(&file, limit).map_err(failed)?;
         let inner = Arc::new(Inner {
@@ -67,7 +70,7 @@ impl Arena {
             map,
             places: Places::new(file, cap, limit),
             lending: Lending::new(),
-            process: std::process::id(),
+            forks: fork::forks(),
         });
         let watched = Arc::downgrade(&inner);
         std::thread::Builder::new()
@@ -230,8 +233,9 @@ impl Inner {
         }
     }
 
-    fn is_ours(&self) -> bool {
-        std::process::id() == self.process
+    /// Whether this is the process that made it, and no child of that.
+    pub(crate) fn is_ours(&self) -> bool {
+        fork::forks() == self.forks
     }
 
     fn sweep(&self) {

@@ -10,6 +10,7 @@ use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::RwLock;
 
 use super::folder::{Folder, is_unlocked};
+use super::fork;
 use super::layout::{DATA, Entry, SLOTS, check};
 use super::map::{Access, Map};
 use super::view::View;
@@ -131,6 +132,7 @@ impl Inner {
             return Some(peer);
         }
         let folder = self.folder.as_ref()?;
+        fork::watch().ok()?;
         let (file, limit) = folder.open(arena)?;
         let peer = Arc::new(Peer {
             words: Map::of_another(&file, DATA, Access::Write).ok()?,

@@ -97,7 +97,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.is_lent {
+        // What a forked child drops is its parent's still.
+        if self.is_lent || !self.inner.is_ours() {
             return;
         }
         if self.is_published {

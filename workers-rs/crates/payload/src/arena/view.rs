@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use npufleet_wire::Claim;
 
+use super::fork::forks;
 use super::layout::Entry;
 use super::peers::Peer;
 use super::words::{Word as _, release};
@@ -18,6 +19,8 @@ struct Reading {
     claim: Claim,
     offset: u64,
     is_lent: bool,
+    /// How often this process had been forked when it took the frame.
+    forks: u32,
 }
 
 impl View {
@@ -27,6 +30,7 @@ impl View {
             claim,
             offset,
             is_lent,
+            forks: forks(),
         }))
     }
 
@@ -50,7 +54,8 @@ impl AsRef<[u8]> for View {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if self.is_lent {
+        // What a forked child drops its parent reads still.
+        if self.is_lent && self.forks == forks() {
             release(
                 self.peer.words.word(Entry::of(self.claim.slot).receiver()),
                 self.claim.generation,
