@@ -5,10 +5,10 @@ BIN := .venv/bin
 CARGO := $(shell command -v cargo 2>/dev/null)
 RUST := cd workers-rs &&
 
-# Tests of what NPUFLEET_NATIVE does not change: frames, telemetry, workers, brokers, payloads, and jobs, whose connection
-# is nats-py's always. tests/integration/test_jobs.py stays, as one look at jobs where there is no core.
+# Tests of what NPUFLEET_NATIVE does not change: frames, telemetry, workers, brokers, payloads, and jobs, where those that
+# it does change something for name their transport. tests/integration/test_jobs.py stays, as one look at jobs without it.
 CORE_ALIKE := $(addprefix tests/unit/test_,wire_* operations_* telemetry_* worker_* arena_* channel_* arrows.py \
-	public_names.py errors.py native_[fst]*) $(addprefix tests/integration/test_,worker_* broker_* channel* payloads_* \
+	public_names.py errors.py native_[fjst]*) $(addprefix tests/integration/test_,worker_* broker_* channel* payloads_* \
 	jobs_* agents.py models_memory.py models_devices.py)
 
 .DEFAULT_GOAL := help

@@ -61,6 +61,9 @@ class Client:
     def route(self, subject: str, main_input: str | None, origin: object) -> Route:
         """Make a way for requests to one subject; flights that it begins have `origin` and half-times."""
 
+    def job_route(self, subject: str, main_input: str | None, headers: dict[str, str]) -> JobRoute:
+        """Make a way for jobs to one subject, all with these headers."""
+
     def flush(self) -> None:
         """Send what was submitted; to be called once after each burst of calls."""
 
@@ -87,6 +90,50 @@ class Route:
 
     def learn(self, tensors: object, params: object, frame: bytes) -> None:
         """Remember the header of a frame that Python made of these tensors, if all such frames are made alike."""
+
+@final
+class JobRoute:
+    """Where jobs go that differ in their tensors only."""
+
+    def begin(
+        self, tensors: object, seconds: float, headers: dict[str, str] | None = None, job_id: str | None = None
+    ) -> Flight | None:
+        """Send a job; None when its tensors are for Python to look at, or there is no connection now.
+
+        The flight's origin is the job's id: `job_id`, or one at random. `headers` are further ones. It fails as
+        `unknown` when there is no answer within so many seconds.
+        """
+
+    def learn(self, tensors: object, frame: bytes) -> None:
+        """Remember the header of a frame that Python made of these tensors, if all such frames are made alike."""
+
+    def batch(self) -> JobBatch | None:
+        """Begin an atomic batch; None when there is no connection now."""
+
+@final
+class JobBatch:
+    """Jobs of one route that are sent together; it is filled, and then sent."""
+
+    def extend(self, many: list[Any], start: int, stop: int, headers: dict[str, str] | None = None) -> int:
+        """Add the jobs on `many[start:stop]`, all with these further headers.
+
+        Returns how many, up to one that is for Python to look at or has no room.
+        """
+
+    def append(self, frame: bytes, headers: dict[str, str] | None = None, job_id: str | None = None) -> bool:
+        """Add the job on a frame that Python made; false when it has no room."""
+
+    def send(self, seconds: float) -> Flight:
+        """Send it; the flight is `plain` once the broker has stored all of it."""
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of its jobs."""
+
+    def jobs(self) -> list[tuple[str, bytes, dict[str, str] | None]]:
+        """Its jobs: id, frame, further headers."""
+
+    def __len__(self) -> int: ...
 
 @final
 class Block:

@@ -282,7 +282,7 @@ class AsyncFleet(RowCaller, AsyncOperations):
         if self._jobs is None:
             from npufleet.jobs.registry import Jobs
 
-            self._jobs = Jobs(self._control, self._options.prefix)
+            self._jobs = Jobs(self._control, self._transport, self._options.prefix)
         return self._jobs
 
     @property

@@ -22,6 +22,7 @@ from npufleet import (
 )
 from npufleet.wire import job as wire
 from tests.support.jobs_stand import connected, dead_letter, jobs_broker, messages, no_jobs, taking
+from tests.support.tracing import traced_process
 from tests.support.worker_stand import client
 
 if TYPE_CHECKING:
@@ -109,6 +110,31 @@ async def test_many_jobs_in_atomic_batches(served: Broker) -> None:
         results = await asyncio.gather(*(job.result() for job in jobs))
         assert [result.array[0].real for result in results] == [4.0 * n for n in range(1500)]
         await no_jobs(plain)
+        assert await fleet.submit_many("fft", []) == []
+
+
+async def test_jobs_submitted_together_may_be_unlike(served: Broker) -> None:
+    many = [X, X + 1, X[:4], [1.0, 2.0], X.astype("f4"), X, np.zeros(70_000)]
+    async with connected(served) as fleet:
+        for some in (many[:-1], many):  # the last is too large for a message
+            jobs = await fleet.submit_many("fft", some, {"n": 8}, deadline=60.0)
+            for given, result in zip(some, await fleet.gather(jobs), strict=True):
+                assert np.allclose(result.array, np.fft.rfft(given, 8), rtol=1e-5)
+
+
+async def test_each_of_many_traced_jobs_has_its_trace(served: Broker) -> None:
+    with traced_process() as receiver:
+        async with connected(served) as fleet:
+            jobs = [
+                await fleet.submit("fft", X),
+                await fleet.submit("fft", X),
+                *await fleet.submit_many("fft", [X] * 3),
+            ]
+            spans = receiver.wait(lambda spans: sum(span.name == "submit fft" for span in spans) >= len(jobs))
+            await fleet.gather(jobs)
+    submitted = [span.trace_id for span in spans if span.name == "submit fft"]
+    assert sorted(submitted) == sorted(str(job.trace_id) for job in jobs)
+    assert len(set(submitted)) == len(jobs)
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ async def test_results_that_are_written_together_are_each_the_first(
         assert results["messages"] == results["last_seq"] == len(ids)
 
 
-async def test_the_outcome_of_a_submit_can_be_unknown(broker: Broker) -> None:
-    async with connected(broker) as fleet, client(broker.url) as plain:
+async def test_the_outcome_of_a_submit_can_be_unknown(broker: Broker, transport: str) -> None:
+    async with connected(broker, transport) as fleet, client(broker.url) as plain:
         await fleet.submit("fft", X)
         os.kill(broker.process.pid, signal.SIGSTOP)
         # On a busy machine it takes a moment.
@@ -242,17 +242,17 @@ async def test_a_full_stream_says_so_and_drops_nothing(broker: Broker, worker_en
             await (await fleet.submit("fft", X)).result()
 
 
-async def test_a_broker_without_the_streams_says_so() -> None:
+async def test_a_broker_without_the_streams_says_so(transport: str) -> None:
     with Broker() as bare:
-        async with connected(bare) as fleet:
+        async with connected(bare, transport) as fleet:
             started = time.monotonic()
             with pytest.raises(UnavailableError, match="no stream"):
                 await fleet.submit("fft", X)
             assert time.monotonic() - started < 5
 
 
-async def test_no_broker_is_no_job(broker: Broker) -> None:
-    async with connected(broker) as fleet:
+async def test_no_broker_is_no_job(broker: Broker, transport: str) -> None:
+    async with connected(broker, transport) as fleet:
         await fleet.submit("fft", X)
         broker.kill()
         control = await fleet.control.client()

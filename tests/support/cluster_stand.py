@@ -56,7 +56,6 @@ class Cluster:
             user=user,
             password=self.passwords[user],
             tls_ca=self._folder / "authority.pem",
-            transport="pure",
         )
 
     async def create_streams(self, replicas: int) -> None:

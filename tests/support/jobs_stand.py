@@ -45,8 +45,8 @@ def taking(url: str, *options: str, engine: str = "python", **environment: str) 
 
 
 @contextlib.asynccontextmanager
-async def connected(broker: Broker) -> AsyncIterator[AsyncFleet]:
-    async with AsyncFleet.connect(broker.url, transport="pure") as fleet:
+async def connected(broker: Broker, transport: str | None = None) -> AsyncIterator[AsyncFleet]:
+    async with AsyncFleet.connect(broker.url, transport=transport) as fleet:
         yield fleet
 
 

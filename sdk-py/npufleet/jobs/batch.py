@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
 
 from npufleet.broker import streams
-from npufleet.errors import UnavailableError, UnknownOutcomeError
+from npufleet.errors import FleetError, UnavailableError, UnknownOutcomeError
+from npufleet.jobs.job import Job
 from npufleet.jobs.submit import insist, store, upload
 from npufleet.transport import jetstream
 from npufleet.transport.together import together
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from npufleet.control import Control
     from npufleet.jobs.submit import Message
+    from npufleet.jobs.way import Way
+    from npufleet.transport import Flight, JobBatch
 
 MESSAGES: Final = 1000
 BYTES: Final = 32 << 20
@@ -41,9 +45,35 @@ async def store_many(control: Control, prefix: str, messages: Sequence[Message],
         await _store_batch(control, prefix, batch, seconds)
 
 
-async def _store_batch(control: Control, prefix: str, batch: Sequence[Message], seconds: float) -> None:
+async def store_packed(way: Way, batches: Sequence[JobBatch], seconds: float) -> list[Job]:
+    """Have the broker store jobs that a transport sends, and return their handles; raises as `store_many` does."""
+    handles: list[Job] = []
+    origin = way.origin
+    for batch in batches:
+        flight = batch.send(min(ANSWER_S, seconds))
+        # Made while the broker is at work.
+        handles += [Job(origin, job_id) for job_id in batch.ids]
+        with contextlib.suppress(FleetError):  # what that means is said by whoever tries again
+            await flight
+        if not flight.plain:
+            messages = [way.message(job_id, frame, headers) for job_id, frame, headers in batch.jobs()]
+            await _store_batch(origin.control, origin.prefix, messages, seconds, flight)
+    return handles
+
+
+async def _store_batch(
+    control: Control, prefix: str, batch: Sequence[Message], seconds: float, begun: Flight | None = None
+) -> None:
     async def once(client: Client) -> Any:
-        return await _publish(client, batch, min(ANSWER_S, seconds))
+        nonlocal begun
+        if begun is None:
+            answer = await _publish(client, batch, min(ANSWER_S, seconds))
+        else:
+            first, begun = begun, None
+            answer = await jetstream.acknowledgement(first, streams.JOBS)
+        if answer.get("count") != len(batch):
+            raise UnknownOutcomeError(f"the broker stored {answer.get('count')} of {len(batch)} jobs")
+        return answer
 
     try:
         await insist(control, once, None, seconds)
@@ -72,12 +102,7 @@ async def _publish(client: Client, batch: Sequence[Message], seconds: float) -> 
         # Nothing of a batch without its end is stored.
         raise UnavailableError(f"the jobs could not be sent: {error or type(error).__name__}") from error
     last = {"Nats-Batch-Id": identity, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
-    answer = await jetstream.publish(
-        client, streams.JOBS, final.subject, final.frame, {**final.headers, **last}, seconds
-    )
-    if answer.get("count") != len(batch):
-        raise UnknownOutcomeError(f"the broker stored {answer.get('count')} of {len(batch)} jobs")
-    return answer
+    return await jetstream.publish(client, streams.JOBS, final.subject, final.frame, {**final.headers, **last}, seconds)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from npufleet.broker import streams
 from npufleet.errors import DeadlineExceededError, FleetError, from_kind
@@ -30,39 +30,50 @@ ANSWER_S: Final = 5.0
 LOOK_AGAIN_S: Final = 2.0
 
 
+class Origin(NamedTuple):
+    """What jobs that were submitted in one way have in common; of others only the first three are known.
+
+    `own` says that this process submitted them, `scheduled` that they were to be done later.
+    """
+
+    control: Control
+    waiting: Waiting
+    prefix: str
+    operation: str | None = None
+    model: str | None = None
+    lane: str | None = None
+    own: bool = False
+    scheduled: bool = False
+
+
 class Job:
     """A job that was submitted, by this process or another one; `fleet.job(job_id)` finds it again.
 
-    `own` says that this process submitted it, `scheduled` that it was to be done later, `trace_id` (32 hexadecimal
-    digits) that it is traced.
+    `trace_id` (32 hexadecimal digits) says that it is traced.
     """
 
-    __slots__ = ("_control", "_prefix", "_waiting", "id", "lane", "model", "operation", "own", "scheduled", "trace_id")
+    # As little as can be: they are made by the thousand while a batch is submitted.
+    __slots__ = ("_origin", "id", "trace_id")
 
-    def __init__(
-        self,
-        control: Control,
-        waiting: Waiting,
-        prefix: str,
-        job_id: str,
-        *,
-        operation: str | None = None,
-        model: str | None = None,
-        lane: str | None = None,
-        own: bool = False,
-        scheduled: bool = False,
-        trace_id: str | None = None,
-    ) -> None:
-        self._control = control
-        self._waiting = waiting
-        self._prefix = prefix
-        self.id = job.check_id(job_id)
-        self.operation = operation
-        self.model = model
-        self.lane = lane
-        self.own = own
-        self.scheduled = scheduled
+    def __init__(self, origin: Origin, job_id: str, trace_id: str | None = None) -> None:
+        self._origin = origin
+        self.id = job_id
         self.trace_id = trace_id
+
+    @property
+    def operation(self) -> str | None:
+        """What it does, where that is known."""
+        return self._origin.operation
+
+    @property
+    def model(self) -> str | None:
+        """The model that it runs, if it runs one and that is known."""
+        return self._origin.model
+
+    @property
+    def lane(self) -> str | None:
+        """Its priority, where that is known."""
+        return self._origin.lane
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.operation or ''}>".replace(" >", ">")
@@ -73,42 +84,43 @@ class Job:
         Raises the error with which the job failed for good, `CallCancelledError` when it was cancelled, and
         `DeadlineExceededError` when there is no result after `timeout` seconds; the job then goes on.
         """
-        stored = await self._waiting.wait(self.id, timeout, own=self.own)
+        origin = self._origin
+        stored = await origin.waiting.wait(self.id, timeout, own=origin.own)
         reply = _Reply(stored)
         if header.ERROR_KIND in stored.headers:
             raise _error(stored)
         if header.PAYLOAD in stored.headers:
-            client = await self._control.client()
-            reply.payload = await payloads.get(client, self._prefix, stored.headers[header.PAYLOAD])
+            client = await origin.control.client()
+            reply.payload = await payloads.get(client, origin.prefix, stored.headers[header.PAYLOAD])
         result = Result(reply, self.trace_id)
         result.tensors()  # raises where it is no frame
         return result
 
     async def wait(self, timeout: float = RESULT_S) -> JobStatus:  # noqa: ASYNC109
         """Wait until the job is over and return how it ended; raises `DeadlineExceededError` as `result` does."""
-        return statuses.of_result(self.id, await self._waiting.wait(self.id, timeout, own=self.own))
+        return statuses.of_result(self.id, await self._origin.waiting.wait(self.id, timeout, own=self._origin.own))
 
     async def status(self) -> JobStatus:
         """Return what is known about the job now.
 
         A job of which nothing is known counts as queued; so does an id that nobody ever submitted.
         """
-        found = await self._waiting.look(self.id)
+        found = await self._origin.waiting.look(self.id)
         if found is not None:
             return statuses.of_result(self.id, found)
-        client = await self._control.client()
-        subject = job.event_subject(self.id, self._prefix)
+        client = await self._origin.control.client()
+        subject = job.event_subject(self.id, self._origin.prefix)
         event = await jetstream.last(client, streams.EVENTS, subject, ANSWER_S)
         if event is not None:
             return statuses.of_event(self.id, event.data)
-        state = "scheduled" if self.scheduled else "queued"
+        state = "scheduled" if self._origin.scheduled else "queued"
         return JobStatus(self.id, state, operation=self.operation, model=self.model, lane=self.lane)
 
     async def events(self) -> AsyncGenerator[JobStatus, None]:
         """Give the job's status now, and then each change until the job is over."""
-        client = await self._control.client()
+        client = await self._origin.control.client()
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await client.subscribe(job.event_subject(self.id, self._prefix), cb=arrived.put)
+        subscription = await client.subscribe(job.event_subject(self.id, self._origin.prefix), cb=arrived.put)
         try:
             await client.flush()
             seen = await self.status()
@@ -136,22 +148,23 @@ class Job:
         The request is stored: when no worker answers within `timeout` seconds, the first one that meets the job
         cancels it. A job that was over already stays as it was.
         """
-        found = await self._waiting.look(self.id)
+        found = await self._origin.waiting.look(self.id)
         if found is None:
-            client = await self._control.client()
+            client = await self._origin.control.client()
             try:
-                subject = job.cancel_subject(self.id, self._prefix)
+                subject = job.cancel_subject(self.id, self._origin.prefix)
                 await jetstream.publish(client, streams.RESULTS, subject, b"", self._described(), ANSWER_S)
             except jetstream.AlreadyThereError:
                 pass  # somebody has asked before
             try:
-                found = await self._waiting.wait(self.id, timeout, own=False)
+                found = await self._origin.waiting.wait(self.id, timeout, own=False)
             except DeadlineExceededError:
                 return await self.status()
         return statuses.of_result(self.id, found)
 
     def _sibling(self, job_id: str) -> Job:
-        return Job(self._control, self._waiting, self._prefix, job_id, lane=self.lane)
+        origin = self._origin
+        return Job(Origin(origin.control, origin.waiting, origin.prefix, lane=origin.lane), job.check_id(job_id))
 
     def _described(self) -> dict[str, str]:
         if self.operation is None:

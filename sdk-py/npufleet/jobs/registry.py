@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from npufleet.broker import streams
-from npufleet.errors import InvalidParameterError
+from npufleet.errors import FleetError, InvalidParameterError
 from npufleet.jobs import batch, flow, listing, submit
 from npufleet.jobs.dead import DeadLetters
 from npufleet.jobs.flow import Flow
-from npufleet.jobs.job import Job
+from npufleet.jobs.job import Job, Origin
 from npufleet.jobs.listing import QueueStatus
 from npufleet.jobs.status import JobStatus
 from npufleet.jobs.waiting import Waiting
+from npufleet.jobs.way import Ways
 from npufleet.jobs.wish import LIMIT, SUBMIT_S
-from npufleet.wire import header
+from npufleet.telemetry.spans import start_call
+from npufleet.wire import header, job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,21 +25,24 @@ if TYPE_CHECKING:
     from npufleet.jobs.flow import Stage
     from npufleet.jobs.submit import Message
     from npufleet.jobs.wish import Wish
+    from npufleet.transport import Transport
 
 REPLICAS_MOST: Final = 5
 Statuses = list[JobStatus]  # a method below is called list
 Queues = list[QueueStatus]
 Handles = list[Job]
-_Handle = TypeVar("_Handle", bound=Job)
 
 
 class Jobs:
     """The jobs of one fleet."""
 
-    def __init__(self, control: Control, prefix: str) -> None:
+    def __init__(self, control: Control, transport: Transport, prefix: str) -> None:
         self._control = control
+        self._transport = transport
         self._prefix = prefix
         self._waiting = Waiting(control, prefix)
+        self._origin = Origin(control, self._waiting, prefix)
+        self._ways = Ways(self._origin)
         self._dead = DeadLetters(control, prefix, self._waiting.inbox, self._job)
 
     @property
@@ -48,7 +52,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Return a job by its id, whoever submitted it; nothing is asked of the broker."""
-        return Job(self._control, self._waiting, self._prefix, job_id)
+        return Job(self._origin, job.check_id(job_id))
 
     async def list(self, *, state: str | None = None, operation: str | None = None, limit: int = LIMIT) -> Statuses:
         """Return jobs, the latest news first, of a state or an operation if one is given.
@@ -90,12 +94,34 @@ class Jobs:
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
     ) -> Job:
         """Submit one job; see `AsyncFleet.submit`."""
+        way = self._ways.find(operation, params, model, wish)
+        headers, job_id = way.own(wish, wish.idempotency_key)
+        span = start_call(operation, way.draft.subject, wish.lane, "submit")
+        if way.route is not None and span is None and self._waiting.hears:
+            flight = way.route.begin(tensors, min(submit.ANSWER_S, timeout), headers, job_id)
+            if flight is not None:
+                try:
+                    await flight
+                    stored = flight.plain
+                except FleetError:
+                    stored = False
+                if not stored:
+                    # What that means, or that it is there after all, is found by trying again.
+                    message = way.message(flight.origin, flight.frame, headers)
+                    await submit.store(self._control, self._prefix, message, timeout, flight)
+                return Job(way.origin, flight.origin)
         # What is wrong with the arguments is said before a broker is looked for.
-        draft = submit.Draft(operation, params, model, wish, prefix=self._prefix, notify="")
-        message = draft.message(tensors, key=wish.idempotency_key)
-        message.headers[header.NOTIFY] = await self._waiting.inbox()
+        traced = {} if span is None else span.headers
+        message = way.draft.message(tensors, job_id=job_id, headers=headers, traced=traced)
+        if span is not None:
+            span.end()
+        inbox = await self._waiting.inbox()
+        message.headers[header.NOTIFY] = inbox
+        way.open(self._transport, inbox)
+        if way.route is not None and message.payload is None:
+            way.route.learn(tensors, message.frame)
         await submit.store(self._control, self._prefix, message, timeout)
-        return self._job(message)
+        return Job(way.origin, message.job_id, None if span is None else span.trace_id)
 
     async def submit_many(
         self,
@@ -107,21 +133,25 @@ class Jobs:
         timeout: float = SUBMIT_S,  # noqa: ASYNC109
     ) -> Handles:
         """Submit many jobs; see `AsyncFleet.submit_many`."""
-        inbox = await self._waiting.inbox()
-        key = wish.idempotency_key
-        draft = submit.Draft(operation, params, model, wish, prefix=self._prefix, notify=inbox)
-        messages = [
-            draft.message(tensors, key=None if key is None else f"{key}/{number}")
-            for number, tensors in enumerate(many)
-        ]
-        storing = asyncio.create_task(batch.store_many(self._control, self._prefix, messages, timeout))
-        try:
-            await asyncio.sleep(0)
-            # Made while the broker is at work.
-            handles = [self._job(message) for message in messages]
-            await storing
-        finally:
-            storing.cancel()
+        way = self._ways.find(operation, params, model, wish)
+        way.open(self._transport, await self._waiting.inbox())
+        each = list(many)
+        if not each:
+            return []
+        numbered = (
+            (number, start_call(operation, way.draft.subject, wish.lane, "submit")) for number in range(len(each))
+        )
+        spans = {number: span for number, span in numbered if span is not None}
+        packed = way.pack(each, wish, spans)
+        if packed is not None:
+            handles = await batch.store_packed(way, packed, timeout)
+        else:
+            messages = list(way.messages(each, wish, spans))
+            await batch.store_many(self._control, self._prefix, messages, timeout)
+            handles = [Job(way.origin, message.job_id) for message in messages]
+        for number, span in spans.items():
+            span.end()
+            handles[number].trace_id = span.trace_id
         return handles
 
     async def flow(self, kind: str, stages: Sequence[Stage], wish: Wish, timeout: float = SUBMIT_S) -> Flow:  # noqa: ASYNC109
@@ -129,25 +159,14 @@ class Jobs:
         first, message = flow.build(kind, stages, wish, prefix=self._prefix, notify="")
         message.headers[header.NOTIFY] = await self._waiting.inbox()
         await flow.store(self._control, self._prefix, first, message, timeout)
-        return self._made(Flow, message)
+        return Flow(self._origin_of(message), message.job_id, message.trace_id)
 
     def find_flow(self, flow_id: str) -> Flow:
         """Return a chain or a group by its id, whoever submitted it; nothing is asked of the broker."""
-        return Flow(self._control, self._waiting, self._prefix, flow_id)
+        return Flow(self._origin, job.check_id(flow_id))
 
     def _job(self, message: Message) -> Job:
-        return self._made(Job, message)
+        return Job(self._origin_of(message), message.job_id, message.trace_id)
 
-    def _made(self, kind: type[_Handle], message: Message) -> _Handle:
-        return kind(
-            self._control,
-            self._waiting,
-            self._prefix,
-            message.job_id,
-            operation=message.operation,
-            model=message.model,
-            lane=message.lane,
-            own=True,
-            scheduled=message.stream == streams.SCHEDULES,
-            trace_id=message.trace_id,
-        )
+    def _origin_of(self, message: Message) -> Origin:
+        return self._origin._replace(operation=message.operation, model=message.model, lane=message.lane, own=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from npufleet.control import Control
     from npufleet.jobs.wish import Wish
+    from npufleet.transport import Flight
 
 ANSWER_S: Final = 2.0
 ABSENT_S: Final = 1.0
@@ -92,33 +93,55 @@ class Draft:
         )
         self._params = params
         self.request = request
+        self.subject = request.subject(prefix)
         self._repeated = wish.every is not None
         self._headers = request.headers()
         self._address = _Address(request, prefix, schedule.schedule(wish.run_at, wish.every))
+
+    @property
+    def main_input(self) -> str | None:
+        """The name of the tensor that a bare array is."""
+        return self._row.main_name
+
+    def notify(self, inbox: str) -> None:
+        """Have it said to this subject that a job is over."""
+        self._headers[header.NOTIFY] = inbox
+
+    def shared(self) -> dict[str, str]:
+        """Return the headers that all of its jobs have."""
+        own = (header.JOB_ID, header.SUBMITTED)
+        given = self._headers | {jetstream.EXPECTED_STREAM: streams.JOBS}
+        return {name: value for name, value in given.items() if name not in own}
+
+    def frame(self, tensors: object) -> bytes:
+        """Return the frame of the job on these tensors."""
+        return prepare(self._row, tensors, self._params)
 
     def message(
         self,
         tensors: object,
         *,
-        key: str | None = None,
         job_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
         traced: Mapping[str, str] | None = None,
     ) -> Message:
-        """Return the message of the job on these tensors.
+        """Return the message of the job on these tensors, with further headers.
 
-        `key` is its idempotency key. `job_id` and the trace's headers `traced` are given where it is a part of
-        something larger.
+        `job_id` is given where it is not one at random, and the trace's headers `traced` where the job belongs to a
+        span that is open already.
         """
-        frame = prepare(self._row, tensors, self._params)
+        frame = self.frame(tensors)
         if self._repeated and len(frame) > job.INLINE_BYTES:
             # Its payload would have to outlive every run.
             raise PayloadTooLargeError.of(len(frame), job.INLINE_BYTES)
-        if job_id is None:
-            job_id = job.new_id() if key is None else job.id_of_key(self.request.operation, self.request.model, key)
-        headers = {**self._headers, header.JOB_ID: job_id, header.SUBMITTED: str(job.now_us())}
-        if key is not None:
-            headers[header.IDEMPOTENCY_KEY] = key
-        return self._address.message(job_id, headers, frame, traced)
+        return self.message_of(frame, job_id or job.new_id(), headers or {}, traced)
+
+    def message_of(
+        self, frame: bytes, job_id: str, headers: Mapping[str, str], traced: Mapping[str, str] | None = None
+    ) -> Message:
+        """Return the message of the job on a frame; see `message`."""
+        own = {header.JOB_ID: job_id, header.SUBMITTED: str(job.now_us())}
+        return self._address.message(job_id, {**self._headers, **own, **headers}, frame, traced)
 
 
 def message_of(
@@ -179,15 +202,20 @@ class _Address:
         return Message(job_id, operation, model, lane, subject, headers, frame, trace_id, payload, self._stream)
 
 
-async def store(control: Control, prefix: str, message: Message, seconds: float) -> None:
+async def store(control: Control, prefix: str, message: Message, seconds: float, begun: Flight | None = None) -> None:
     """Have the broker store one job, trying again while it is not known; returns when the broker has it.
 
+    `begun` is the same message where a transport has sent it already.
     Raises `OverloadedError` when the stream is full, `UnavailableError` when nothing could be sent, and
     `UnknownOutcomeError` when something was sent and no answer came in `seconds`.
     """
     await upload(control, prefix, message, seconds)
 
     async def once(client: Client) -> Any:
+        nonlocal begun
+        if begun is not None:
+            first, begun = begun, None
+            return await jetstream.acknowledgement(first, message.stream)
         return await jetstream.publish(
             client, message.stream, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
         )

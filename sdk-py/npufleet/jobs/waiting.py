@@ -37,6 +37,11 @@ class Waiting:
         self._heard_by: Client | None = None
         self._subscribing = asyncio.Lock()
 
+    @property
+    def hears(self) -> bool:
+        """Whether `inbox` is listened to."""
+        return self._heard_by is not None and not self._heard_by.is_closed
+
     async def inbox(self) -> str:
         """Return the subject on which workers say that a job of ours is over; the same for all of them."""
         client = await self._control.client()

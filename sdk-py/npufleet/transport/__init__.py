@@ -14,7 +14,18 @@ from npufleet.transport.options import ConnectOptions
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ConnectOptions", "Flight", "HalfTime", "Request", "Route", "Transport", "hint", "open_transport"]
+__all__ = [
+    "ConnectOptions",
+    "Flight",
+    "HalfTime",
+    "JobBatch",
+    "JobRoute",
+    "Request",
+    "Route",
+    "Transport",
+    "hint",
+    "open_transport",
+]
 
 NO_RESPONDERS = 503
 
@@ -117,6 +128,56 @@ class Route(Protocol):
         ...
 
 
+class JobRoute(Protocol):
+    """The short way for jobs to one subject that are like one before.
+
+    What it sends is stored by a stream: its flight is `plain` when the broker has it, fails as `unknown` when nobody
+    knows, and has the frame until it is stored.
+    """
+
+    def begin(
+        self, tensors: object, seconds: float, headers: dict[str, str] | None = None, job_id: str | None = None
+    ) -> Flight | None:
+        """Send a job, with further headers, or return None when it has to be looked at first or nothing can be sent.
+
+        The flight's origin is the job's id: `job_id`, or one at random.
+        """
+        ...
+
+    def learn(self, tensors: object, frame: bytes) -> None:
+        """Remember how the frame of these tensors was made, so that the next like it are begun at once."""
+        ...
+
+    def batch(self) -> JobBatch | None:
+        """Begin an atomic batch; None when nothing can be sent."""
+        ...
+
+
+class JobBatch(Protocol):
+    """At most 1,000 jobs of one route, which the broker stores all at once or not at all."""
+
+    def extend(self, many: list[Any], start: int, stop: int, headers: dict[str, str] | None = None) -> int:
+        """Add `many[start:stop]`; return how many, up to one that has to be looked at or has no room."""
+        ...
+
+    def append(self, frame: bytes, headers: dict[str, str] | None = None, job_id: str | None = None) -> bool:
+        """Add the job on a frame; false when it has no room."""
+        ...
+
+    def send(self, seconds: float) -> Flight:
+        """Send it; raises `PayloadTooLargeError` before anything is sent."""
+        ...
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of its jobs."""
+        ...
+
+    def jobs(self) -> list[tuple[str, bytes, dict[str, str] | None]]:
+        """Its jobs: id, frame, further headers."""
+        ...
+
+
 class Transport(Protocol):
     """A connection to the broker, bound to the event loop that opened it."""
 
@@ -168,6 +229,10 @@ class Transport(Protocol):
 
         What it sends has `origin`, and hears of half-times.
         """
+        ...
+
+    def job_route(self, subject: str, main_input: str | None, headers: dict[str, str]) -> JobRoute | None:
+        """Return the short way for jobs to one subject, all with these headers; None when there is none."""
         ...
 
     async def close(self) -> None:

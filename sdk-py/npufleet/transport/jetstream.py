@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import nats.errors
 
 from npufleet.errors import OverloadedError, UnavailableError, UnknownOutcomeError
+from npufleet.transport import NO_RESPONDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+
+    from npufleet.transport import Flight
 
 WRONG_LAST_SEQUENCE: Final = 10071
 STORE_FAILED: Final = 10077
@@ -29,7 +32,6 @@ FULL: Final = frozenset({STORE_FAILED, 10002, 10023, 10047})
 
 EXPECTED_STREAM: Final = "Nats-Expected-Stream"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
-NO_RESPONDERS: Final = "503"
 GONE: Final = frozenset({"404", "408"})
 
 
@@ -69,12 +71,20 @@ async def publish(
     try:
         message = await client.request(subject, payload, timeout=seconds, headers=dict(headers))
     except nats.errors.NoRespondersError as error:
-        raise UnavailableError(f"the broker has no stream {stream}; `npufleet queues create` makes it") from error
+        raise _no_stream(stream) from error
     except nats.errors.MaxPayloadError as error:
         raise UnavailableError(f"{subject}: {error}") from error
     except (nats.errors.Error, OSError) as error:
         raise UnknownOutcomeError(f"no answer from the stream {stream}: {error or type(error).__name__}") from error
     return checked(stream, message.data)
+
+
+async def acknowledgement(flight: Flight, stream: str) -> dict[str, Any]:
+    """Return the server's acknowledgement of a message that a transport sent; raises what `publish` raises."""
+    await flight
+    if flight.status == NO_RESPONDERS:
+        raise _no_stream(stream)
+    return checked(stream, bytes(flight.payload))
 
 
 def checked(stream: str, answer: bytes) -> dict[str, Any]:
@@ -100,7 +110,7 @@ async def last(client: Client, stream: str, subject: str, seconds: float) -> Sto
     try:
         message = await client.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=seconds)
     except nats.errors.NoRespondersError as error:
-        raise UnavailableError(f"the broker has no stream {stream}; `npufleet queues create` makes it") from error
+        raise _no_stream(stream) from error
     except (nats.errors.Error, OSError) as error:
         raise UnavailableError(f"no answer from the stream {stream}: {error or type(error).__name__}") from error
     return stored(message)
@@ -120,8 +130,8 @@ async def scan(client: Client, stream: str, question: Mapping[str, Any], seconds
         while True:
             message = await asyncio.wait_for(arrived.get(), seconds)
             status = (message.headers or {}).get("Status")
-            if status == NO_RESPONDERS:
-                raise UnavailableError(f"the broker has no stream {stream}; `npufleet queues create` makes it")
+            if status == str(NO_RESPONDERS):
+                raise _no_stream(stream)
             if status is not None:
                 return found
             one = stored(message)
@@ -164,3 +174,7 @@ def stored(message: Msg) -> Stored | None:
         sequence=int(headers.get("Nats-Sequence", "0")),
         time=headers.get("Nats-Time-Stamp", ""),
     )
+
+
+def _no_stream(stream: str) -> UnavailableError:
+    return UnavailableError(f"the broker has no stream {stream}; `npufleet queues create` makes it")

@@ -65,6 +65,10 @@ class NativeTransport:
         """Return the short way for requests to one subject; see `Transport.route`."""
         return self._client.route(subject, main_input, origin)
 
+    def job_route(self, subject: str, main_input: str | None, headers: dict[str, str]) -> _native.JobRoute:
+        """Return the short way for jobs to one subject; see `Transport.job_route`."""
+        return self._client.job_route(subject, main_input, headers)
+
     def request_inline(
         self, subject: str, frame: bytes, deadline_us: int, headers: dict[str, str] | None, origin: Any
     ) -> Flight:

@@ -239,6 +239,9 @@ class PureTransport:
         if known is not None and flight.sent and not self._closed:
             self._send_cancel(flight)
 
+    def job_route(self, subject: str, main_input: str | None, headers: dict[str, str]) -> None:
+        """Have no short way for jobs."""
+
     async def close(self) -> None:
         """Fail what is in flight with `UnavailableError` and disconnect; may be repeated."""
         self._closed = True

@@ -5,6 +5,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use npufleet_link::Subject;
+use npufleet_wire::{Error, ErrorKind};
+
+use crate::outcome::Outcome;
 
 /// How finely deadlines are watched: a call fails at most this long after its deadline.
 pub(crate) const RESOLUTION: Duration = Duration::from_millis(10);
@@ -42,12 +45,29 @@ pub(crate) struct Call {
     pub(crate) half_time: Option<Instant>,
     /// Whether it was given to the connection; what was not yet sent survives a lost connection.
     pub(crate) sent: bool,
+    /// Whether it goes to a stream.
+    pub(crate) stored: bool,
 }
 
 impl Call {
     /// The next moment at which something is to be done.
     pub(crate) fn due(&self) -> Instant {
         self.half_time.unwrap_or(self.deadline)
+    }
+
+    /// Whether workers may be at it, who are told when nobody wants it any more.
+    pub(crate) fn is_known_to_workers(&self) -> bool {
+        self.sent && !self.stored
+    }
+
+    /// How it fails for which there will be no answer, as an error of `kind` if it is a call.
+    pub(crate) fn unanswered(&self, kind: ErrorKind, message: &str) -> Outcome {
+        let kind = match (self.stored, self.sent) {
+            (false, _) => kind,
+            (true, true) => ErrorKind::Unknown,
+            (true, false) => ErrorKind::Unavailable,
+        };
+        Outcome::Failed(Error::new(kind, message))
     }
 }
 
@@ -150,6 +170,7 @@ mod tests {
                     deadline,
                     half_time: None,
                     sent: false,
+                    stored: false,
                 },
             );
         }

@@ -9,7 +9,7 @@ use npufleet_wire::{Error, ErrorKind, Result, header};
 use parking_lot::Mutex;
 
 use crate::outcome::{Outcome, Refusal, Request};
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::thread;
 
 /// Sends calls and collects what came of them, each by its sequence number.
@@ -55,7 +55,11 @@ impl Client {
     /// `unavailable` after [`Client::close`].
     pub fn submit(&self, request: Request) -> std::result::Result<u64, Refusal> {
         check_subject(&request.subject)?;
-        let size = request.payload.len() + header_size(&request)?;
+        let headers = match &request.store {
+            Some(store) => store.headers.as_bytes().len(),
+            None => header_size(&request)?,
+        };
+        let size = request.payload.len() + headers;
         let limit = self.max_payload();
         if size > limit {
             return Err(Refusal::TooLarge { size, limit });
@@ -85,6 +89,11 @@ impl Client {
     /// Takes the outcomes that arrived since the last time, with the sequence numbers of their calls.
     pub fn drain(&self) -> Vec<(u64, Outcome)> {
         self.shared.take_completions()
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_connected(&self) -> bool {
+        self.shared.state() == State::Connected
     }
 
     /// Returns `connected`, `reconnecting` or `closed`.

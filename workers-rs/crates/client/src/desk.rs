@@ -10,7 +10,7 @@ use npufleet_link::{Link, Pieces};
 use npufleet_wire::{Error, ErrorKind};
 
 use crate::calls::{Call, Calls, Now};
-use crate::outcome::{Outcome, Request};
+use crate::outcome::{CLOSED, Outcome, Request};
 use crate::writer::Writer;
 
 /// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
@@ -83,6 +83,7 @@ impl Desk {
             deadline,
             half_time: request.half_time.then(|| now.halfway(deadline)),
             sent: false,
+            stored: request.store.is_some(),
         };
         let is_alone = self.calls.len() == 0;
         let is_first_due = self.armed.is_none_or(|armed| call.due() < armed);
@@ -97,7 +98,11 @@ impl Desk {
 
     /// Forgets a call, and tells the workers if it was sent.
     pub(crate) fn cancel(&mut self, sequence: u64, outcomes: &mut Outcomes) {
-        if self.calls.remove(sequence).is_some_and(|call| call.sent) {
+        if self
+            .calls
+            .remove(sequence)
+            .is_some_and(|call| call.is_known_to_workers())
+        {
             self.outgoing.push_back(Outgoing::Cancel { sequence });
             self.send(outcomes);
         }
@@ -132,7 +137,9 @@ impl Desk {
     /// The connection was lost: nobody knows whether what was sent was done, and its answers would not find us.
     pub(crate) fn lost(&mut self, reason: &str, outcomes: &mut Outcomes) {
         let message = format!("the connection to the broker was lost: {reason}");
-        self.fail(|call| call.sent, &message, outcomes);
+        for (sequence, call) in self.calls.take(|call| call.sent) {
+            outcomes.push((sequence, call.unanswered(ErrorKind::Unavailable, &message)));
+        }
     }
 
     /// The broker reports a forbidden subject without saying whose message it was, so all calls to it fail.
@@ -163,11 +170,11 @@ impl Desk {
         let halfway = self.calls.half_times(now);
         outcomes.extend(halfway.map(|sequence| (sequence, Outcome::HalfTime)));
         for (sequence, call) in self.calls.take(|call| call.deadline <= now) {
-            if call.sent {
+            if call.is_known_to_workers() {
                 self.outgoing.push_back(Outgoing::Cancel { sequence });
             }
-            let error = Error::new(ErrorKind::DeadlineExceeded, "no answer arrived before the deadline");
-            outcomes.push((sequence, Outcome::Failed(error)));
+            let message = "no answer arrived before the deadline";
+            outcomes.push((sequence, call.unanswered(ErrorKind::DeadlineExceeded, message)));
         }
         // While the connection is away, the frames of expired calls would pile up here.
         let calls = &self.calls;
@@ -182,10 +189,10 @@ impl Desk {
     pub(crate) fn close(&mut self, outcomes: &mut Outcomes) {
         self.closed = true;
         for (sequence, call) in self.calls.take(|_| true) {
-            if call.sent {
+            if call.is_known_to_workers() {
                 self.outgoing.push_back(Outgoing::Cancel { sequence });
             }
-            outcomes.push((sequence, Outcome::closed()));
+            outcomes.push((sequence, call.unanswered(ErrorKind::Unavailable, CLOSED)));
         }
         self.send(outcomes);
     }
@@ -220,14 +227,14 @@ impl Desk {
             {
                 self.unflushed += 1;
                 match next {
-                    Outgoing::Call { sequence, request } => self.write(sequence, &request, limit, pieces, outcomes),
+                    Outgoing::Call { sequence, request } => self.write(sequence, request, limit, pieces, outcomes),
                     Outgoing::Cancel { sequence } => self.writer.cancel(sequence, pieces),
                 }
             }
         })
     }
 
-    fn write(&mut self, sequence: u64, request: &Request, limit: usize, pieces: &mut Pieces, outcomes: &mut Outcomes) {
+    fn write(&mut self, sequence: u64, request: Request, limit: usize, pieces: &mut Pieces, outcomes: &mut Outcomes) {
         // It may have been cancelled or have expired while it waited.
         let Some(call) = self.calls.get_mut(sequence) else {
             return;

@@ -18,5 +18,6 @@ mod writer;
 
 pub use calls::BySequence;
 pub use client::Client;
-pub use npufleet_link::{Options, Subject};
-pub use outcome::{Outcome, Refusal, Reply, Request};
+pub use npufleet_link::headers::fits;
+pub use npufleet_link::{HeaderBlock, Options, Pieces, Subject};
+pub use outcome::{Outcome, Refusal, Reply, Request, Store};

@@ -1,15 +1,14 @@
 //! What is asked of the fleet and what comes of it.
 
 use bytes::Bytes;
-use npufleet_link::{Headers, Message, Subject};
+use npufleet_link::{HeaderBlock, Headers, Message, Pieces, Subject};
 use npufleet_wire::{Error, ErrorKind};
 
 /// One call, ready to be published.
-#[derive(Debug)]
 pub struct Request {
     /// Where the call goes. Calls that share one subject best share one object: cloning it is cheap.
     pub subject: Subject,
-    /// When it must have been answered, in unix microseconds; travels as `Npu-Deadline`.
+    /// When it must have been answered, in unix microseconds; travels as `Npu-Deadline` unless it is stored.
     pub deadline_us: u64,
     /// Further headers, such as `traceparent`.
     pub headers: Option<Vec<(String, String)>>,
@@ -17,6 +16,18 @@ pub struct Request {
     pub payload: Bytes,
     /// Whether the caller wants to hear when half of the time has passed.
     pub half_time: bool,
+    /// Present when it is no call: a stream stores it, and its answer is the broker's acknowledgement.
+    pub store: Option<Store>,
+}
+
+/// What a message to a stream has instead of the headers of a call.
+///
+/// Nobody is told when it is given up. When nobody knows whether it was stored it fails as `unknown`.
+pub struct Store {
+    /// All of its headers.
+    pub headers: HeaderBlock,
+    /// Messages that leave right before it: the rest of its batch.
+    pub ahead: Pieces,
 }
 
 /// An answer as it came from the broker.
@@ -53,6 +64,8 @@ impl From<Message> for Reply {
     }
 }
 
+pub(crate) const CLOSED: &str = "the connection was closed";
+
 /// What becomes of a submitted call.
 #[derive(Debug)]
 pub enum Outcome {
@@ -67,7 +80,7 @@ pub enum Outcome {
 impl Outcome {
     /// How calls end that were in flight when this program closed the connection.
     pub fn closed() -> Self {
-        Self::Failed(Error::new(ErrorKind::Unavailable, "the connection was closed"))
+        Self::Failed(Error::new(ErrorKind::Unavailable, CLOSED))
     }
 }
 

@@ -45,21 +45,29 @@ impl Writer {
     pub(crate) fn call(
         &mut self,
         sequence: u64,
-        request: &Request,
+        request: Request,
         limit: usize,
         pieces: &mut Pieces,
     ) -> Result<(), String> {
         self.reply.truncate(self.number_at);
         self.reply.push_str(itoa::Buffer::new().format(sequence));
-        self.headers.clear();
-        self.headers.push_number(header::DEADLINE, request.deadline_us);
-        for (name, value) in request.headers.iter().flatten() {
-            self.headers.push(name, value);
-        }
-        let headers = self.headers.as_bytes();
+        let (headers, ahead) = if let Some(store) = request.store {
+            self.headers = store.headers;
+            (self.headers.as_bytes(), Some(store.ahead))
+        } else {
+            self.headers.clear();
+            self.headers.push_number(header::DEADLINE, request.deadline_us);
+            for (name, value) in request.headers.iter().flatten() {
+                self.headers.push(name, value);
+            }
+            (self.headers.as_bytes(), None)
+        };
         let size = headers.len() + request.payload.len();
         if size > limit {
             return Err(too_large(size, limit));
+        }
+        if let Some(ahead) = ahead {
+            pieces.append(ahead);
         }
         pieces.publish(&request.subject, Some(&self.reply), headers, &request.payload);
         Ok(())

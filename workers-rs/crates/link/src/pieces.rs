@@ -50,6 +50,17 @@ impl Pieces {
         self.size += 2;
     }
 
+    /// Adds all messages of another one.
+    pub fn append(&mut self, mut other: Self) {
+        if other.is_empty() {
+            return;
+        }
+        self.end_tail();
+        other.end_tail();
+        self.size += other.size;
+        self.parts.append(&mut other.parts);
+    }
+
     /// Returns the bytes that wait.
     pub fn size(&self) -> usize {
         self.size
@@ -169,7 +180,8 @@ mod tests {
         begun.write(|_| Ok(12_345)).unwrap();
         later.line("PING");
         later.prepend(begun);
-        assert_eq!(sent(later, 4000), [&whole[12_345..], b"PING\r\n"].concat());
+        later.append(filled());
+        assert_eq!(sent(later, 4000), [&whole[12_345..], b"PING\r\n", &whole].concat());
     }
 
     #[test]

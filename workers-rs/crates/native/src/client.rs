@@ -19,6 +19,7 @@ use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
 use crate::hub::{Asked, Attached, Hub};
+use crate::job_route::JobRoute;
 use crate::payloads::{Frame, Payloads};
 use crate::route::Route;
 use crate::wake::Wake;
@@ -117,6 +118,7 @@ impl Client {
             },
             accepts: by_claim,
             learns: None,
+            store: None,
             deadline_us,
             headers,
             origin: origin.unwrap_or_else(|| py.None()),
@@ -159,6 +161,17 @@ impl Client {
     /// Make a way for requests to one subject; flights that it begins have `origin` and half-times.
     fn route(&self, subject: &str, main_input: Option<String>, origin: Py<PyAny>) -> PyResult<Route> {
         Ok(Route::new(self.hub()?, self.generation, subject, main_input, origin))
+    }
+
+    /// Make a way for jobs to one subject, all with these headers.
+    fn job_route(
+        &self,
+        py: Python<'_>,
+        subject: &str,
+        main_input: Option<String>,
+        headers: &Bound<'_, PyDict>,
+    ) -> PyResult<JobRoute> {
+        JobRoute::new(py, self.hub()?, self.generation, subject, main_input, headers)
     }
 
     /// Send what was submitted; to be called once after each burst of calls.

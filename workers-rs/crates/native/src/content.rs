@@ -53,7 +53,7 @@ impl Content {
         }
     }
 
-    fn copied(py: Python<'_>, bytes: &[u8]) -> Self {
+    pub(crate) fn copied(py: Python<'_>, bytes: &[u8]) -> Self {
         Self::Copied(PyBytes::new(py, bytes).unbind())
     }
 

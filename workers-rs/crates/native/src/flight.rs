@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Reply};
-use npufleet_wire::{Error, header};
+use npufleet_wire::{Error, ErrorKind, header};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyCFunction, PyDict};
 use crate::content::Content;
 use crate::errors::raise;
 use crate::hub::{Hub, alive};
+use crate::job_route::is_stored;
 use crate::payloads::Frame;
 use crate::views::Views;
 
@@ -38,6 +39,8 @@ pub(crate) struct Flight {
     headers: Option<Py<PyDict>>,
     is_claimed: bool,
     learns: Option<Arc<AtomicBool>>,
+    /// Present for what a stream stores: how many messages it then has.
+    accepted: Option<usize>,
     state: Mutex<State>,
 }
 
@@ -49,6 +52,7 @@ pub(crate) struct Start {
     pub(crate) headers: Option<Py<PyDict>>,
     pub(crate) frame: Frame,
     pub(crate) learns: Option<Arc<AtomicBool>>,
+    pub(crate) accepted: Option<usize>,
 }
 
 struct State {
@@ -83,6 +87,7 @@ impl Flight {
             headers: start.headers,
             is_claimed: start.frame.claim().is_some(),
             learns: start.learns,
+            accepted: start.accepted,
             state: Mutex::new(State {
                 frame: start.frame,
                 end: None,
@@ -101,28 +106,7 @@ impl Flight {
     pub(crate) fn complete(flight: &Bound<'_, Self>, outcome: Outcome, hub: &Hub) -> PyResult<()> {
         let py = flight.py();
         let end = match outcome {
-            Outcome::Reply(mut reply) => {
-                // Only who sent a claim is told, and pays for the look.
-                if flight.get().is_claimed && reply.header(header::PLACEMENT) == Some(header::ZEROMQ) {
-                    hub.payloads().avoid_channel();
-                }
-                let content = take(&mut reply.payload);
-                match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
-                    Ok(payload) => {
-                        let views = hub.views(py, payload.bytes(py));
-                        let plain = views.is_ok()
-                            && reply.header(header::ENGINE) == Some("rust")
-                            && reply.header(header::FALLBACK_REASON).is_none();
-                        End::Replied {
-                            reply,
-                            payload,
-                            views,
-                            plain,
-                        }
-                    }
-                    Err(error) => End::Failed(error),
-                }
-            }
+            Outcome::Reply(reply) => Self::replied(flight, reply, hub),
             Outcome::Failed(error) => End::Failed(error),
             Outcome::HalfTime => return Ok(()),
         };
@@ -146,14 +130,51 @@ impl Flight {
         failed
     }
 
+    fn replied(flight: &Bound<'_, Self>, mut reply: Reply, hub: &Hub) -> End {
+        let (py, content) = (flight.py(), take(&mut reply.payload));
+        if let Some(count) = flight.get().accepted {
+            return End::Replied {
+                reply,
+                payload: Content::copied(py, &content),
+                views: Err(Error::new(ErrorKind::InvalidFrame, "an acknowledgement is no frame")),
+                plain: is_stored(&content, count),
+            };
+        }
+        // Only who sent a claim is told, and pays for the look.
+        if flight.get().is_claimed && reply.header(header::PLACEMENT) == Some(header::ZEROMQ) {
+            hub.payloads().avoid_channel();
+        }
+        match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
+            Ok(payload) => {
+                let views = hub.views(py, payload.bytes(py));
+                let plain = views.is_ok()
+                    && reply.header(header::ENGINE) == Some("rust")
+                    && reply.header(header::FALLBACK_REASON).is_none();
+                End::Replied {
+                    reply,
+                    payload,
+                    views,
+                    plain,
+                }
+            }
+            Err(error) => End::Failed(error),
+        }
+    }
+
     /// Sets how it ended and returns who waits, or nothing when it had ended before.
     fn end(&self, py: Python<'_>, end: End) -> Option<Vec<(Py<PyAny>, Py<PyAny>)>> {
         let mut state = self.state.lock();
         if state.end.is_some() {
             return None;
         }
-        // Without a frame in the reply it may be wanted again.
-        if !matches!(&end, End::Replied { payload, .. } if payload.bytes(py).is_empty()) {
+        // Without a frame in the reply, or when it is not stored, it may be wanted again.
+        let is_over = match (&end, self.accepted) {
+            (End::Replied { plain, .. }, Some(_)) => *plain,
+            (End::Replied { payload, .. }, None) => !payload.bytes(py).is_empty(),
+            (End::Failed(_), accepted) => accepted.is_none(),
+            (End::Cancelled, _) => true,
+        };
+        if is_over {
             state.frame = Frame::Inline(Bytes::new());
         }
         state.end = Some(end);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use npufleet_client::{BySequence, Client, Outcome, Request, Subject};
+use npufleet_client::{BySequence, Client, Outcome, Request, Store, Subject};
 use npufleet_payload::{HEADER_ROOM, INLINE_BYTES};
 use npufleet_wire::frame::{self, HeaderCache};
 use npufleet_wire::{Error, ErrorKind, Layout, header};
@@ -54,10 +54,18 @@ pub(crate) struct Asked {
     pub(crate) accepts: bool,
     /// Is told when a result was large enough for that.
     pub(crate) learns: Option<Arc<AtomicBool>>,
+    /// Present when a stream is to store it.
+    pub(crate) store: Option<Acceptance>,
     pub(crate) deadline_us: u64,
     pub(crate) headers: Option<Py<PyDict>>,
     pub(crate) origin: Py<PyAny>,
     pub(crate) half_time: bool,
+}
+
+/// A message to a stream, and how many messages the broker stores with it.
+pub(crate) struct Acceptance {
+    pub(crate) store: Store,
+    pub(crate) count: usize,
 }
 
 impl Hub {
@@ -116,19 +124,26 @@ impl Hub {
             push(header::CHANNEL, self.payloads.channel().map(str::to_owned));
             push(header::CLAIM, claim.map(|claim| claim.to_string()));
         }
+        let (store, accepted) = match asked.store {
+            Some(Acceptance { store, count }) => (Some(store), Some(count)),
+            None => (None, None),
+        };
         let request = Request {
             subject: asked.subject,
             deadline_us: asked.deadline_us,
             headers: Some(headers).filter(|headers| !headers.is_empty()),
             payload: asked.frame.body(),
             half_time: asked.half_time,
+            store,
         };
         let way = if claim.is_some() {
             &self.payloads.placed
         } else {
             &self.payloads.inline
         };
-        way.fetch_add(1, Ordering::Relaxed);
+        if accepted.is_none() {
+            way.fetch_add(1, Ordering::Relaxed);
+        }
         let sequence = self.core.submit(request).map_err(|refusal| refused(py, refusal))?;
         let start = Start {
             sequence,
@@ -137,6 +152,7 @@ impl Hub {
             headers: asked.headers,
             frame: asked.frame,
             learns: asked.learns,
+            accepted,
         };
         let flight = Py::new(py, Flight::new(Arc::downgrade(self), start))?;
         self.flights.lock().insert(sequence, flight.clone_ref(py));

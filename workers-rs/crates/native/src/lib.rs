@@ -2,7 +2,8 @@
 //!
 //! In the order that data flows:
 //! - [`client`]: `Client`, a connection
-//! - [`route`]: `Route`, the short way for requests like those before
+//! - [`route`]: `Route`, the short way for requests like those before; [`layout`]: what those have in common
+//! - [`job_route`]: `JobRoute`, the same for jobs; [`job_batch`]: `JobBatch`, many that are stored together
 //! - [`flight`]: `Flight`, a request in flight and its reply; [`content`]: the reply's frame; [`views`]: its arrays
 //! - [`payloads`]: frames beside the broker; [`block`]: memory in a slot
 //! - [`hub`]: a connection with its flights, and the event loop that resolves them
@@ -21,7 +22,10 @@ mod errors;
 mod flight;
 mod fork;
 mod hub;
+mod job_batch;
+mod job_route;
 mod kernel;
+mod layout;
 mod payloads;
 mod route;
 mod views;
@@ -44,6 +48,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<block::Block>()?;
     module.add_class::<flight::Flight>()?;
     module.add_class::<route::Route>()?;
+    module.add_class::<job_route::JobRoute>()?;
+    module.add_class::<job_batch::JobBatch>()?;
     module.add_function(wrap_pyfunction!(kernel::execute, module)?)?;
     module.add_function(wrap_pyfunction!(worker::run_worker, module)?)?;
     module.add_function(wrap_pyfunction!(version, module)?)?;

@@ -1,0 +1,208 @@
+//! A way for jobs to one subject: what their messages have in common, and what tells whether the broker has them.
+
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use npufleet_client::{HeaderBlock, Pieces, Store, Subject, fits};
+use npufleet_wire::{Error, ErrorKind, header, job};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::errors::raise;
+use crate::flight::Flight;
+use crate::fork::Generation;
+use crate::hub::{Acceptance, Asked, Hub, alive};
+use crate::job_batch::JobBatch;
+use crate::layout::Layouts;
+use crate::payloads::Frame;
+
+/// Bytes of a job's id, which are written as twice as many digits: as many as nobody can guess.
+const ID: usize = 16;
+
+/// Where jobs go that differ in their tensors only.
+///
+/// The contract is checked in Python, as for [`Route`](crate::route::Route). What the broker answers is read here: a
+/// flight is `plain` when it has stored what was sent.
+#[pyclass(frozen, module = "npufleet._native")]
+pub(crate) struct JobRoute {
+    hub: Weak<Hub>,
+    generation: Generation,
+    subject: Subject,
+    headers: HeaderBlock,
+    layouts: Layouts,
+}
+
+impl JobRoute {
+    pub(crate) fn new(
+        py: Python<'_>,
+        hub: &Arc<Hub>,
+        generation: Generation,
+        subject: &str,
+        main_input: Option<String>,
+        headers: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let mut block = HeaderBlock::default();
+        push_all(py, &mut block, headers)?;
+        Ok(Self {
+            hub: Arc::downgrade(hub),
+            generation,
+            subject: subject.into(),
+            headers: block,
+            layouts: Layouts::new(main_input),
+        })
+    }
+
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The headers of one job.
+    pub(crate) fn headers(&self, py: Python<'_>, id: &str, more: Option<&Bound<'_, PyDict>>) -> PyResult<HeaderBlock> {
+        let mut headers = self.headers.clone();
+        headers.push(header::JOB_ID, id);
+        headers.push(header::MESSAGE_ID, id);
+        headers.push_number(header::SUBMITTED, now_us());
+        if let Some(more) = more {
+            push_all(py, &mut headers, more)?;
+        }
+        Ok(headers)
+    }
+
+    /// The frame of tensors like some that were learnt, if it travels in the message.
+    pub(crate) fn frame(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>) -> Option<Bytes> {
+        let (layout, header) = self.layouts.find(py, tensors, py.None().bind(py))?;
+        let is_inline = header.len() + layout.bytes() <= job::INLINE_BYTES;
+        is_inline.then(|| layout.join(py, &header))?
+    }
+
+    /// Sends one job, and `ahead` of it what belongs to the same batch.
+    pub(crate) fn send(&self, py: Python<'_>, last: Last, ahead: Pieces, seconds: f64) -> PyResult<Py<Flight>> {
+        let asked = Asked {
+            subject: self.subject.clone(),
+            frame: Frame::Inline(last.frame),
+            accepts: false,
+            learns: None,
+            store: Some(Acceptance {
+                store: Store {
+                    headers: last.headers,
+                    ahead,
+                },
+                count: last.count,
+            }),
+            deadline_us: now_us() + (seconds * 1e6) as u64,
+            headers: None,
+            origin: last.origin,
+            half_time: false,
+        };
+        self.hub()?.start(py, asked)
+    }
+
+    pub(crate) fn hub(&self) -> PyResult<Arc<Hub>> {
+        self.generation.check()?;
+        alive(&self.hub)
+    }
+}
+
+/// The message that the broker answers.
+pub(crate) struct Last {
+    pub(crate) headers: HeaderBlock,
+    pub(crate) frame: Bytes,
+    /// How many messages its batch has; one when it is alone.
+    pub(crate) count: usize,
+    pub(crate) origin: Py<PyAny>,
+}
+
+#[pymethods]
+impl JobRoute {
+    /// Send a job; None when its tensors are for Python to look at, or there is no connection now.
+    ///
+    /// The flight's origin is the job's id: `job_id`, or one at random. `headers` are further ones. It fails as
+    /// `unknown` when there is no answer within so many seconds.
+    #[pyo3(signature = (tensors, seconds, headers=None, job_id=None))]
+    fn begin<'py>(
+        &self,
+        py: Python<'py>,
+        tensors: &Bound<'py, PyAny>,
+        seconds: f64,
+        headers: Option<&Bound<'py, PyDict>>,
+        job_id: Option<Bound<'py, PyString>>,
+    ) -> PyResult<Option<Py<Flight>>> {
+        let hub = self.hub()?;
+        let Some(frame) = self.frame(py, tensors).filter(|_| hub.core().is_connected()) else {
+            return Ok(None);
+        };
+        let id = match job_id {
+            Some(id) => id,
+            None => PyString::new(py, &new_ids(1)?[0]),
+        };
+        let last = Last {
+            headers: self.headers(py, id.to_str()?, headers)?,
+            frame,
+            count: 1,
+            origin: id.into_any().unbind(),
+        };
+        self.send(py, last, Pieces::default(), seconds).map(Some)
+    }
+
+    /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
+    fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
+        let keep = |_: &_, header: &[u8]| Bytes::copy_from_slice(header);
+        self.layouts.learn(py, tensors, py.None().bind(py), frame.as_bytes(), keep);
+    }
+
+    /// Begin an atomic batch; None when there is no connection now.
+    fn batch(slf: Py<Self>) -> PyResult<Option<JobBatch>> {
+        let is_connected = slf.get().hub()?.core().is_connected();
+        Ok(is_connected.then(|| JobBatch::new(slf)))
+    }
+}
+
+/// Whether the broker says that it has stored so many messages; of one that is alone it gives no number.
+pub(crate) fn is_stored(answer: &[u8], count: usize) -> bool {
+    #[derive(Deserialize)]
+    struct Answer {
+        error: Option<IgnoredAny>,
+        seq: Option<u64>,
+        count: Option<usize>,
+    }
+    serde_json::from_slice::<Answer>(answer)
+        .is_ok_and(|answer| answer.error.is_none() && answer.seq.is_some() && answer.count.unwrap_or(1) == count)
+}
+
+/// Ids that nobody can guess.
+pub(crate) fn new_ids(count: usize) -> PyResult<Vec<String>> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut random = vec![0; count * ID];
+    let mut filled = 0;
+    while filled < random.len() {
+        filled += getrandom(&mut random[filled..], GetRandomFlags::empty()).map_err(std::io::Error::from)?;
+    }
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)]));
+    Ok(random
+        .chunks(ID)
+        .map(|id| id.iter().flat_map(digits).collect())
+        .collect())
+}
+
+fn push_all(py: Python<'_>, block: &mut HeaderBlock, headers: &Bound<'_, PyDict>) -> PyResult<()> {
+    for (name, value) in headers {
+        let (name, value) = (name.cast::<PyString>()?, value.cast::<PyString>()?);
+        let (name, value) = (name.to_str()?, value.to_str()?);
+        if !fits(name, value) {
+            let message =
+                format!("header {name:?} is {value:?}; allowed: one line of text under a name without colons");
+            return Err(raise(py, &Error::new(ErrorKind::InvalidParameter, message)));
+        }
+        block.push(name, value);
+    }
+    Ok(())
+}
+
+fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_micros() as u64
+}
