@@ -242,6 +242,29 @@ async def test_a_full_stream_says_so_and_drops_nothing(broker: Broker, worker_en
             await (await fleet.submit("fft", X)).result()
 
 
+async def test_jobs_submitted_at_once_are_judged_one_by_one(broker: Broker) -> None:
+    async with connected(broker) as fleet, client(broker.url) as plain:
+        first = await fleet.submit("fft", X, idempotency_key="there already")
+        await update(plain, "JOBS", max_msgs=4)
+        keys = ["a", "there already", "b", "c", "d"]
+        outcomes = await asyncio.gather(
+            *(fleet.submit("fft", X, idempotency_key=key) for key in keys), return_exceptions=True
+        )
+        kinds = [type(outcome).__name__ for outcome in outcomes]
+        assert kinds == ["Job", "Job", "Job", "Job", "OverloadedError"]
+        assert outcomes[1].id == first.id  # type: ignore[union-attr]
+        assert await messages(plain, "JOBS") == 4
+
+
+async def test_a_stream_that_takes_no_batches_takes_jobs(broker: Broker) -> None:
+    async with connected(broker) as fleet, client(broker.url) as plain:
+        await update(plain, "JOBS", allow_atomic=False)
+        await fleet.submit("fft", X)
+        for round_ in (1, 2):
+            await asyncio.gather(*(fleet.submit("fft", X) for _ in range(20)))
+            assert await messages(plain, "JOBS") == 20 * round_ + 1
+
+
 async def test_a_broker_without_the_streams_says_so(transport: str) -> None:
     with Broker() as bare:
         async with connected(bare, transport) as fleet:

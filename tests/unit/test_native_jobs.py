@@ -190,3 +190,31 @@ async def test_a_batch_has_limits(server: Server) -> None:
         await fleet.close()
         with pytest.raises(UnavailableError):
             full.send(1.0)
+
+
+async def test_jobs_of_one_turn_are_stored_together(server: Server) -> None:
+    async with transport(server) as fleet, stream(server, {"stream": "JOBS", "seq": 3, "count": 3}) as heard:
+        route = learnt(fleet)
+        flights = [begun(route), begun(route), begun(route)]
+        await asyncio.gather(*flights)
+        assert [flight.plain for flight in flights] == [True] * 3
+        sent = [await asyncio.wait_for(heard.get(), 5) for _ in range(3)]
+        assert [message.headers["Npu-Job-Id"] for message in sent] == [flight.origin for flight in flights]
+        assert [message.headers["Nats-Batch-Sequence"] for message in sent] == ["1", "2", "3"]
+        assert [bool(message.reply) for message in sent] == [False, False, True]
+
+
+async def test_jobs_that_are_not_stored_together_are_sent_each_alone(server: Server) -> None:
+    async with transport(server) as fleet, stream(server, {"stream": "JOBS", "seq": 1}) as heard:
+        route = learnt(fleet)
+        flights = [begun(route) for _ in range(4)]
+        flights[1].cancel()
+        for flight in (flights[0], *flights[2:]):
+            await flight
+        # The answer has no count, so it is none to a batch.
+        assert [flight.plain for flight in flights] == [True, False, True, True]
+        sent = [await asyncio.wait_for(heard.get(), 5) for _ in range(6)]
+        assert [message.headers.get("Nats-Batch-Sequence") for message in sent] == ["1", "2", "3", None, None, None]
+        wanted = [flight.origin for number, flight in enumerate(flights) if number != 1]
+        assert [message.headers["Npu-Job-Id"] for message in sent] == wanted * 2
+        assert heard.empty()

@@ -45,8 +45,8 @@ pub(crate) struct Call {
     pub(crate) half_time: Option<Instant>,
     /// Whether it was given to the connection; what was not yet sent survives a lost connection.
     pub(crate) sent: bool,
-    /// Whether it goes to a stream.
-    pub(crate) stored: bool,
+    /// How many messages a stream is to store for it; none when it goes to workers.
+    pub(crate) stores: usize,
 }
 
 impl Call {
@@ -57,15 +57,15 @@ impl Call {
 
     /// Whether workers may be at it, who are told when nobody wants it any more.
     pub(crate) fn is_known_to_workers(&self) -> bool {
-        self.sent && !self.stored
+        self.sent && self.stores == 0
     }
 
     /// How it fails for which there will be no answer, as an error of `kind` if it is a call.
     pub(crate) fn unanswered(&self, kind: ErrorKind, message: &str) -> Outcome {
-        let kind = match (self.stored, self.sent) {
-            (false, _) => kind,
-            (true, true) => ErrorKind::Unknown,
-            (true, false) => ErrorKind::Unavailable,
+        let kind = match (self.stores, self.sent) {
+            (0, _) => kind,
+            (_, true) => ErrorKind::Unknown,
+            (_, false) => ErrorKind::Unavailable,
         };
         Outcome::Failed(Error::new(kind, message))
     }
@@ -170,7 +170,7 @@ mod tests {
                     deadline,
                     half_time: None,
                     sent: false,
-                    stored: false,
+                    stores: 0,
                 },
             );
         }

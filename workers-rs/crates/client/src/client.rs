@@ -83,7 +83,7 @@ impl Client {
     /// Sends what was submitted. Calls are held back for a moment, so that those of one burst leave together: call this
     /// once after each burst.
     pub fn flush(&self) {
-        self.shared.desk().flush();
+        self.shared.flush();
     }
 
     /// Takes the outcomes that arrived since the last time, with the sequence numbers of their calls.

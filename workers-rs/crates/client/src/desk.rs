@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use npufleet_link::{Link, Pieces};
+use npufleet_link::{Link, Message, Pieces};
 use npufleet_wire::{Error, ErrorKind};
 
 use crate::calls::{Call, Calls, Now};
-use crate::outcome::{CLOSED, Outcome, Request};
+use crate::gathering::{Gathering, Group, is_stored};
+use crate::outcome::{CLOSED, Outcome, Reply, Request};
 use crate::writer::Writer;
 
 /// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
@@ -23,12 +24,14 @@ pub(crate) type Outcomes = Vec<(u64, Outcome)>;
 enum Outgoing {
     Call { sequence: u64, request: Request },
     Cancel { sequence: u64 },
+    Group(Group),
 }
 
 pub(crate) struct Desk {
     link: Link,
     writer: Writer,
     calls: Calls,
+    gathering: Gathering,
     /// What the connection did not take yet.
     outgoing: VecDeque<Outgoing>,
     /// Calls given to the connection since the last flush.
@@ -57,6 +60,7 @@ impl Desk {
             link,
             writer,
             calls: Calls::new(),
+            gathering: Gathering::default(),
             outgoing: VecDeque::new(),
             unflushed: 0,
             armed: None,
@@ -83,15 +87,19 @@ impl Desk {
             deadline,
             half_time: request.half_time.then(|| now.halfway(deadline)),
             sent: false,
-            stored: request.store.is_some(),
+            stores: request.store.as_ref().map_or(0, |store| store.count),
         };
         let is_alone = self.calls.len() == 0;
         let is_first_due = self.armed.is_none_or(|armed| call.due() < armed);
         self.calls.insert(sequence, call);
-        self.outgoing.push_back(Outgoing::Call { sequence, request });
-        self.hand_on(outcomes);
-        if is_alone {
-            self.flush();
+        if request.store.as_ref().is_some_and(|store| store.gathers) {
+            self.gathering.push(sequence, request);
+        } else {
+            self.outgoing.push_back(Outgoing::Call { sequence, request });
+            self.hand_on(outcomes);
+            if is_alone {
+                self.leave();
+            }
         }
         if is_first_due { Next::Wake } else { Next::Nothing }
     }
@@ -108,8 +116,18 @@ impl Desk {
         }
     }
 
+    /// Has what was submitted leave.
+    pub(crate) fn flush(&mut self, outcomes: &mut Outcomes) {
+        let groups = self.gathering.take();
+        if !groups.is_empty() {
+            self.outgoing.extend(groups.into_iter().map(Outgoing::Group));
+            self.hand_on(outcomes);
+        }
+        self.leave();
+    }
+
     /// Has what was given to the connection leave.
-    pub(crate) fn flush(&mut self) {
+    fn leave(&mut self) {
         if std::mem::take(&mut self.unflushed) > 0 {
             self.link.flush();
         }
@@ -119,14 +137,42 @@ impl Desk {
     pub(crate) fn send(&mut self, outcomes: &mut Outcomes) {
         if !self.outgoing.is_empty() {
             self.hand_on(outcomes);
-            self.flush();
+            self.leave();
         }
     }
 
-    /// An answer came on `subject`; returns the number of the call if somebody still waits for it.
-    pub(crate) fn answered(&mut self, subject: &str) -> Option<u64> {
-        let sequence = self.writer.number(subject)?;
-        self.calls.remove(sequence).map(|_| sequence)
+    /// An answer came. If its call was cancelled or has expired it has nobody to go to.
+    pub(crate) fn answered(&mut self, message: Message, outcomes: &mut Outcomes) {
+        let Some(number) = self.writer.number(message.subject()) else {
+            return;
+        };
+        let Some(group) = self.gathering.answered(number, message.payload_bytes()) else {
+            if let Some(call) = self.calls.remove(number) {
+                let is_stored = call.stores > 0 && is_stored(message.payload_bytes(), call.stores);
+                let reply = Reply::from(message);
+                outcomes.push((number, Outcome::Reply(Reply { is_stored, ..reply })));
+            }
+            return;
+        };
+        if is_stored(message.payload_bytes(), group.len()) {
+            for (sequence, _) in group {
+                if self.calls.remove(sequence).is_some() {
+                    let reply = Reply::from(message.clone());
+                    outcomes.push((
+                        sequence,
+                        Outcome::Reply(Reply {
+                            is_stored: true,
+                            ..reply
+                        }),
+                    ));
+                }
+            }
+        } else {
+            let each = group.into_iter();
+            self.outgoing
+                .extend(each.map(|(sequence, request)| Outgoing::Call { sequence, request }));
+            self.send(outcomes);
+        }
     }
 
     /// The connection stands, perhaps again.
@@ -137,6 +183,7 @@ impl Desk {
     /// The connection was lost: nobody knows whether what was sent was done, and its answers would not find us.
     pub(crate) fn lost(&mut self, reason: &str, outcomes: &mut Outcomes) {
         let message = format!("the connection to the broker was lost: {reason}");
+        self.gathering.keep(|_| false);
         for (sequence, call) in self.calls.take(|call| call.sent) {
             outcomes.push((sequence, call.unanswered(ErrorKind::Unavailable, &message)));
         }
@@ -178,10 +225,15 @@ impl Desk {
         }
         // While the connection is away, the frames of expired calls would pile up here.
         let calls = &self.calls;
-        self.outgoing.retain(|next| match next {
+        self.outgoing.retain_mut(|next| match next {
             Outgoing::Call { sequence, .. } => calls.contains(*sequence),
             Outgoing::Cancel { .. } => true,
+            Outgoing::Group(group) => {
+                group.retain(|(sequence, _)| calls.contains(*sequence));
+                !group.is_empty()
+            }
         });
+        self.gathering.keep(|sequence| calls.contains(sequence));
         self.send(outcomes);
     }
 
@@ -210,7 +262,7 @@ impl Desk {
         while !self.outgoing.is_empty() {
             if !self.fill(outcomes) {
                 // What was added before makes room as it leaves, unless the broker is slow: then the driver goes on.
-                self.flush();
+                self.leave();
                 if !self.fill(outcomes) {
                     return;
                 }
@@ -229,9 +281,31 @@ impl Desk {
                 match next {
                     Outgoing::Call { sequence, request } => self.write(sequence, request, limit, pieces, outcomes),
                     Outgoing::Cancel { sequence } => self.writer.cancel(sequence, pieces),
+                    Outgoing::Group(group) => self.write_group(group, limit, pieces, outcomes),
                 }
             }
         })
+    }
+
+    /// Writes messages as a batch, as far as they are still wanted and fit.
+    fn write_group(&mut self, mut group: Group, limit: usize, pieces: &mut Pieces, outcomes: &mut Outcomes) {
+        group.retain(|(sequence, _)| self.calls.contains(*sequence));
+        let (mut group, alone): (Group, Group) =
+            group.into_iter().partition(|(_, request)| Writer::fits(request, limit));
+        let alone = alone
+            .into_iter()
+            .chain((group.len() == 1).then(|| group.pop()).flatten());
+        for (sequence, request) in alone {
+            self.write(sequence, request, limit, pieces, outcomes);
+        }
+        for (sequence, _) in &group {
+            if let Some(call) = self.calls.get_mut(*sequence) {
+                call.sent = true;
+            }
+        }
+        if let Some(number) = self.writer.batch(&group, pieces) {
+            self.gathering.sent(number, group);
+        }
     }
 
     fn write(&mut self, sequence: u64, request: Request, limit: usize, pieces: &mut Pieces, outcomes: &mut Outcomes) {

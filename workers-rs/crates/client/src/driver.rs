@@ -14,7 +14,6 @@ use tokio::time::Sleep;
 
 use crate::calls::RESOLUTION;
 use crate::desk::{Desk, Outcomes};
-use crate::outcome::Outcome;
 use crate::shared::{Shared, State};
 
 /// How long closing waits for the last messages to leave.
@@ -66,12 +65,7 @@ impl Driver {
 
     fn on_event(&mut self, event: Event, desk: &mut Desk) {
         match event {
-            Event::Message(message) => {
-                // An answer to a call that was cancelled or has expired has nobody to go to.
-                if let Some(sequence) = desk.answered(message.subject()) {
-                    self.outcomes.push((sequence, Outcome::Reply(message.into())));
-                }
-            }
+            Event::Message(message) => desk.answered(message, &mut self.outcomes),
             Event::Connected => {
                 desk.connected();
                 self.shared.set_state(State::Connected);

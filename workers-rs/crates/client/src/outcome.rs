@@ -28,6 +28,11 @@ pub struct Store {
     pub headers: HeaderBlock,
     /// Messages that leave right before it: the rest of its batch.
     pub ahead: Pieces,
+    /// How many messages that makes, itself included.
+    pub count: usize,
+    /// Whether it may be stored together with others of the same stream that are submitted before the next
+    /// [`flush`](crate::Client::flush): the broker then writes them to its disk at once.
+    pub gathers: bool,
 }
 
 /// An answer as it came from the broker.
@@ -39,6 +44,8 @@ pub struct Reply {
     pub payload: Bytes,
     /// The header lines as they came; [`Reply::header`] reads them.
     pub headers: Box<[u8]>,
+    /// Whether it is a broker's word that everything that was to be stored is.
+    pub is_stored: bool,
 }
 
 impl Reply {
@@ -60,6 +67,7 @@ impl From<Message> for Reply {
             },
             headers: headers.as_bytes().into(),
             payload: message.payload(),
+            is_stored: false,
         }
     }
 }

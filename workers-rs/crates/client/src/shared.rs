@@ -104,6 +104,13 @@ impl Shared {
         Ok(sequence)
     }
 
+    /// Sends what was submitted.
+    pub(crate) fn flush(&self) {
+        let mut outcomes = Vec::new();
+        self.desk().flush(&mut outcomes);
+        self.complete(&mut outcomes);
+    }
+
     /// Has `work` say, on a thread of its own, what became of a call that was answered; false when the connection is
     /// closed. It can ask whether that is still wanted.
     pub(crate) fn finish(

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_wire::{header, subject};
 
+use crate::gathering::Group;
 use crate::outcome::{Request, too_large};
+
+/// What the headers of a batch take at most, in bytes.
+const BATCH_ROOM: usize = 256;
 
 /// Writes messages; what they have in common is kept.
 pub(crate) struct Writer {
@@ -71,6 +75,34 @@ impl Writer {
         }
         pieces.publish(&request.subject, Some(&self.reply), headers, &request.payload);
         Ok(())
+    }
+
+    /// Whether a message has room for the headers of a batch below a limit.
+    pub(crate) fn fits(request: &Request, limit: usize) -> bool {
+        let headers = request.store.as_ref().map_or(0, |store| store.headers.as_bytes().len());
+        headers + request.payload.len() + BATCH_ROOM <= limit
+    }
+
+    /// Writes messages that a stream is to store all at once, and returns the number that its answer comes to: that of
+    /// the last one.
+    pub(crate) fn batch(&mut self, group: &Group, pieces: &mut Pieces) -> Option<u64> {
+        let (number, _) = *group.last()?;
+        let id = format!("{}-{number}", self.id);
+        self.reply.truncate(self.number_at);
+        self.reply.push_str(itoa::Buffer::new().format(number));
+        for (index, (_, request)) in group.iter().enumerate() {
+            let store = request.store.as_ref()?;
+            let mut headers = store.headers.clone();
+            headers.push("Nats-Batch-Id", &id);
+            headers.push_number("Nats-Batch-Sequence", index as u64 + 1);
+            let is_last = index + 1 == group.len();
+            if is_last {
+                headers.push("Nats-Batch-Commit", "1");
+            }
+            let reply = is_last.then_some(&*self.reply);
+            pieces.publish(&request.subject, reply, headers.as_bytes(), &request.payload);
+        }
+        Some(number)
     }
 
     /// An empty message fits any limit, and a lost cancellation costs work but no answer.

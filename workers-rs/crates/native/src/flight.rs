@@ -16,7 +16,6 @@ use pyo3::types::{PyBytes, PyCFunction, PyDict};
 use crate::content::Content;
 use crate::errors::raise;
 use crate::hub::{Hub, alive};
-use crate::job_route::is_stored;
 use crate::payloads::Frame;
 use crate::views::Views;
 
@@ -39,8 +38,8 @@ pub(crate) struct Flight {
     headers: Option<Py<PyDict>>,
     is_claimed: bool,
     learns: Option<Arc<AtomicBool>>,
-    /// Present for what a stream stores: how many messages it then has.
-    accepted: Option<usize>,
+    /// Whether it goes to a stream instead of to workers.
+    is_stored: bool,
     state: Mutex<State>,
 }
 
@@ -52,7 +51,7 @@ pub(crate) struct Start {
     pub(crate) headers: Option<Py<PyDict>>,
     pub(crate) frame: Frame,
     pub(crate) learns: Option<Arc<AtomicBool>>,
-    pub(crate) accepted: Option<usize>,
+    pub(crate) is_stored: bool,
 }
 
 struct State {
@@ -87,7 +86,7 @@ impl Flight {
             headers: start.headers,
             is_claimed: start.frame.claim().is_some(),
             learns: start.learns,
-            accepted: start.accepted,
+            is_stored: start.is_stored,
             state: Mutex::new(State {
                 frame: start.frame,
                 end: None,
@@ -132,12 +131,12 @@ impl Flight {
 
     fn replied(flight: &Bound<'_, Self>, mut reply: Reply, hub: &Hub) -> End {
         let (py, content) = (flight.py(), take(&mut reply.payload));
-        if let Some(count) = flight.get().accepted {
+        if flight.get().is_stored {
             return End::Replied {
+                plain: reply.is_stored,
                 reply,
                 payload: Content::copied(py, &content),
                 views: Err(Error::new(ErrorKind::InvalidFrame, "an acknowledgement is no frame")),
-                plain: is_stored(&content, count),
             };
         }
         // Only who sent a claim is told, and pays for the look.
@@ -168,11 +167,11 @@ impl Flight {
             return None;
         }
         // Without a frame in the reply, or when it is not stored, it may be wanted again.
-        let is_over = match (&end, self.accepted) {
-            (End::Replied { plain, .. }, Some(_)) => *plain,
-            (End::Replied { payload, .. }, None) => !payload.bytes(py).is_empty(),
-            (End::Failed(_), accepted) => accepted.is_none(),
-            (End::Cancelled, _) => true,
+        let is_over = match &end {
+            End::Replied { plain, .. } if self.is_stored => *plain,
+            End::Replied { payload, .. } => !payload.bytes(py).is_empty(),
+            End::Failed(_) => !self.is_stored,
+            End::Cancelled => true,
         };
         if is_over {
             state.frame = Frame::Inline(Bytes::new());
@@ -264,6 +263,7 @@ impl Flight {
                 status: reply.status,
                 headers: reply.headers.clone(),
                 payload,
+                is_stored: false,
             })
         })?;
         let hub = slf.get().hub()?;

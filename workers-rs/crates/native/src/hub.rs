@@ -55,17 +55,11 @@ pub(crate) struct Asked {
     /// Is told when a result was large enough for that.
     pub(crate) learns: Option<Arc<AtomicBool>>,
     /// Present when a stream is to store it.
-    pub(crate) store: Option<Acceptance>,
+    pub(crate) store: Option<Store>,
     pub(crate) deadline_us: u64,
     pub(crate) headers: Option<Py<PyDict>>,
     pub(crate) origin: Py<PyAny>,
     pub(crate) half_time: bool,
-}
-
-/// A message to a stream, and how many messages the broker stores with it.
-pub(crate) struct Acceptance {
-    pub(crate) store: Store,
-    pub(crate) count: usize,
 }
 
 impl Hub {
@@ -124,24 +118,21 @@ impl Hub {
             push(header::CHANNEL, self.payloads.channel().map(str::to_owned));
             push(header::CLAIM, claim.map(|claim| claim.to_string()));
         }
-        let (store, accepted) = match asked.store {
-            Some(Acceptance { store, count }) => (Some(store), Some(count)),
-            None => (None, None),
-        };
+        let is_stored = asked.store.is_some();
         let request = Request {
             subject: asked.subject,
             deadline_us: asked.deadline_us,
             headers: Some(headers).filter(|headers| !headers.is_empty()),
             payload: asked.frame.body(),
             half_time: asked.half_time,
-            store,
+            store: asked.store,
         };
         let way = if claim.is_some() {
             &self.payloads.placed
         } else {
             &self.payloads.inline
         };
-        if accepted.is_none() {
+        if !is_stored {
             way.fetch_add(1, Ordering::Relaxed);
         }
         let sequence = self.core.submit(request).map_err(|refusal| refused(py, refusal))?;
@@ -152,7 +143,7 @@ impl Hub {
             headers: asked.headers,
             frame: asked.frame,
             learns: asked.learns,
-            accepted,
+            is_stored,
         };
         let flight = Py::new(py, Flight::new(Arc::downgrade(self), start))?;
         self.flights.lock().insert(sequence, flight.clone_ref(py));

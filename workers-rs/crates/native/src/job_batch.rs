@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use npufleet_client::{HeaderBlock, Pieces, Refusal};
 use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -108,6 +109,9 @@ impl JobBatch {
         let (limit, batch) = (route.hub()?.core().max_payload(), new_ids(1)?.remove(0));
         let jobs = self.jobs.lock();
         let count = jobs.jobs.len();
+        if count == 0 {
+            return Err(PyValueError::new_err("the batch is empty"));
+        }
         let (mut ahead, mut last) = (Pieces::default(), (HeaderBlock::default(), Bytes::new()));
         for (number, job) in jobs.jobs.iter().enumerate() {
             let more = job.headers.as_ref().map(|headers| headers.bind(py));
@@ -129,6 +133,7 @@ impl JobBatch {
             headers: last.0,
             frame: last.1,
             count,
+            gathers: false,
             origin: py.None(),
         };
         route.send(py, last, ahead, seconds)

@@ -9,13 +9,11 @@ use npufleet_wire::{Error, ErrorKind, header, job};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use rustix::rand::{GetRandomFlags, getrandom};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
-use crate::hub::{Acceptance, Asked, Hub, alive};
+use crate::hub::{Asked, Hub, alive};
 use crate::job_batch::JobBatch;
 use crate::layout::Layouts;
 use crate::payloads::Frame;
@@ -25,8 +23,8 @@ const ID: usize = 16;
 
 /// Where jobs go that differ in their tensors only.
 ///
-/// The contract is checked in Python, as for [`Route`](crate::route::Route). What the broker answers is read here: a
-/// flight is `plain` when it has stored what was sent.
+/// The contract is checked in Python, as for [`Route`](crate::route::Route). A flight is `plain` when the broker has stored
+/// what was sent. Jobs that leave in one turn of the event loop are stored together.
 #[pyclass(frozen, module = "npufleet._native")]
 pub(crate) struct JobRoute {
     hub: Weak<Hub>,
@@ -86,12 +84,11 @@ impl JobRoute {
             frame: Frame::Inline(last.frame),
             accepts: false,
             learns: None,
-            store: Some(Acceptance {
-                store: Store {
-                    headers: last.headers,
-                    ahead,
-                },
+            store: Some(Store {
+                headers: last.headers,
+                ahead,
                 count: last.count,
+                gathers: last.gathers,
             }),
             deadline_us: now_us() + (seconds * 1e6) as u64,
             headers: None,
@@ -113,6 +110,8 @@ pub(crate) struct Last {
     pub(crate) frame: Bytes,
     /// How many messages its batch has; one when it is alone.
     pub(crate) count: usize,
+    /// Whether it may be stored together with others.
+    pub(crate) gathers: bool,
     pub(crate) origin: Py<PyAny>,
 }
 
@@ -143,6 +142,7 @@ impl JobRoute {
             headers: self.headers(py, id.to_str()?, headers)?,
             frame,
             count: 1,
+            gathers: true,
             origin: id.into_any().unbind(),
         };
         self.send(py, last, Pieces::default(), seconds).map(Some)
@@ -151,7 +151,8 @@ impl JobRoute {
     /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
     fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
         let keep = |_: &_, header: &[u8]| Bytes::copy_from_slice(header);
-        self.layouts.learn(py, tensors, py.None().bind(py), frame.as_bytes(), keep);
+        self.layouts
+            .learn(py, tensors, py.None().bind(py), frame.as_bytes(), keep);
     }
 
     /// Begin an atomic batch; None when there is no connection now.
@@ -159,18 +160,6 @@ impl JobRoute {
         let is_connected = slf.get().hub()?.core().is_connected();
         Ok(is_connected.then(|| JobBatch::new(slf)))
     }
-}
-
-/// Whether the broker says that it has stored so many messages; of one that is alone it gives no number.
-pub(crate) fn is_stored(answer: &[u8], count: usize) -> bool {
-    #[derive(Deserialize)]
-    struct Answer {
-        error: Option<IgnoredAny>,
-        seq: Option<u64>,
-        count: Option<usize>,
-    }
-    serde_json::from_slice::<Answer>(answer)
-        .is_ok_and(|answer| answer.error.is_none() && answer.seq.is_some() && answer.count.unwrap_or(1) == count)
 }
 
 /// Ids that nobody can guess.

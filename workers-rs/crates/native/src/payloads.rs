@@ -211,6 +211,7 @@ impl Payloads {
                     status,
                     headers,
                     payload,
+                    is_stored: false,
                 }),
                 Err(error) => Outcome::Failed(error),
             }

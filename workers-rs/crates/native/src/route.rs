@@ -96,13 +96,14 @@ impl Route {
 
     /// Remember the header of a frame that Python made of these tensors, if all such frames are made alike.
     fn learn(&self, py: Python<'_>, tensors: &Bound<'_, PyAny>, params: &Bound<'_, PyAny>, frame: &Bound<'_, PyBytes>) {
-        self.layouts.learn(py, tensors, params, frame.as_bytes(), |layout, header| {
-            if layout.bytes() >= INLINE_BYTES {
-                aligned(header)
-            } else {
-                Bytes::copy_from_slice(header)
-            }
-        });
+        self.layouts
+            .learn(py, tensors, params, frame.as_bytes(), |layout, header| {
+                if layout.bytes() >= INLINE_BYTES {
+                    aligned(header)
+                } else {
+                    Bytes::copy_from_slice(header)
+                }
+            });
     }
 }
 
