@@ -14,10 +14,11 @@ import pytest
 from npufleet import AsyncFleet, DeadlineExceededError, FleetError, PayloadLostError
 from npufleet.payload.channel import security
 from npufleet.wire import frame, header
+from npufleet.wire.subject import call_id, cancel
 from tests.support.channel_stand import ARENA, Shelf, claim, owner, owner_again
 from tests.support.responder import respond
 from tests.support.waiting import until
-from tests.support.worker_stand import Broker, arrays, call, client, deadline, kind, primary_worker
+from tests.support.worker_stand import Broker, arrays, call, client, deadline, kind, primary_worker, subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 SENT = np.random.default_rng(7).standard_normal(10_000)
 FRAME = frame.encode({"x": SENT})
 CLAIM = claim(1, len(FRAME))
+GIVES_UP_S = 5.0
+"""How long the channel waits for a handshake."""
+
 SOON_S = 0.7
-"""A deadline that is over before the channel gives up by itself, in 5 s."""
+"""A deadline that is over before the channel gives up by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,33 @@ async def test_a_worker_goes_on_while_a_caller_stands_still(url: str) -> None:
         assert arrays(answer)["x"].tobytes() == SENT.tobytes()
         assert time.monotonic() - began < SOON_S, "nobody else waits"
         assert {kind(await each) for each in waiting} == {"deadline_exceeded"}
+
+
+async def test_a_worker_stops_fetching_for_calls_that_are_cancelled(url: str) -> None:
+    many = 20  # more than are fetched at once
+    answers: dict[str, Msg] = {}
+
+    async def take(message: Msg) -> None:
+        answers[message.subject] = message
+
+    with mute() as address:
+        headers = {header.CLAIM: str(CLAIM), header.CHANNEL: address, **deadline(20)}
+        async with client(url) as plain:
+            inbox = plain.new_inbox()
+            replies = {f"{inbox}.{number}" for number in range(many)}
+            await plain.subscribe(f"{inbox}.*", cb=take)
+            began = time.monotonic()
+            for reply in replies:
+                await plain.publish(subject("echo", route="call"), reply=reply, headers=headers)
+            # Behind them: when it is answered, the worker has read all of them.
+            await call(plain, "echo", {"x": SENT}, route="call")
+            for reply in replies:
+                identity = call_id(reply)
+                assert identity is not None
+                await plain.publish(cancel(identity))
+            await until(lambda: answers.keys() == replies, "all of them to be answered")
+            assert {kind(answer) for answer in answers.values()} == {"cancelled"}
+            assert time.monotonic() - began < GIVES_UP_S, "the channel had not given up by itself"
 
 
 async def test_a_worker_finds_a_caller_that_came_back_on_the_same_port(url: str, shelf: Shelf) -> None:

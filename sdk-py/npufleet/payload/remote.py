@@ -24,6 +24,8 @@ from npufleet.wire.claim import Claim
 from npufleet.wire.contract import RESULT_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npufleet.payload.exchange import Exchange
 
 _log = logging.getLogger(__name__)
@@ -78,8 +80,12 @@ class Remote:
                 self._owner.add(Lender(self._exchange, arena))
             return str(self._owner.address)
 
-    def fetch(self, claim: Claim, channel: str, deadline_us: int, *, release: bool) -> bytes:
+    def fetch(
+        self, claim: Claim, channel: str, deadline_us: int, wanted: Callable[[], bool], *, release: bool
+    ) -> bytes:
         """Return the frame of a claim from the process at `channel`, before a deadline in unix microseconds.
+
+        It ends soon when the frame is `wanted` no longer.
 
         Raises as `Asker.fetch`, `InvalidFrameError` for no address, `PayloadLostError` where the channel is off.
         """
@@ -87,7 +93,8 @@ class Remote:
             raise PayloadLostError(f"{claim} is in an arena that this process cannot open, and its channel is off")
         timeout = max(deadline_us / 1e6 - time.time(), 0.0)
         address = Address.parse(channel)
-        return bytes(self._asker.fetch(address, claim, limit=RESULT_LIMIT, timeout=timeout, release=release))
+        fetched = self._asker.fetch(address, claim, limit=RESULT_LIMIT, timeout=timeout, release=release, wanted=wanted)
+        return bytes(fetched)
 
     def close(self) -> None:
         """End both sides."""

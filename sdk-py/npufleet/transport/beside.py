@@ -113,7 +113,8 @@ class Beside:
         def take() -> bytes:
             if channel is None or self._exchange.peers.find(claim.arena) is not None:
                 return self._exchange.peers.take(claim)
-            return self._exchange.remote.fetch(claim, channel, flight.deadline_us, release=True)
+            wanted = lambda: not flight.done()  # noqa: E731
+            return self._exchange.remote.fetch(claim, channel, flight.deadline_us, wanted, release=True)
 
         try:
             reply.data = await self._loop.run_in_executor(None, take)

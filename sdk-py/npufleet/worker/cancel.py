@@ -30,11 +30,17 @@ class Canceller:
         self._replies = replies
 
     async def receive(self, message: Msg) -> None:
-        """Cancel the call that the subject names: a queued one is removed, the result of a running one is dropped."""
+        """Cancel the call that the subject names.
+
+        A queued one is removed, the result of a running one is dropped, and the frame of one that came without is not
+        fetched any further.
+        """
         call_id = ".".join(message.subject.split(".")[-2:])
         for route in ROUTES:
             request = self._intake.by_call_id.get((call_id, route))
-            if request is not None:
+            if request is None:
+                self._intake.fetching.cancel((call_id, route))
+            else:
                 self.end(request, CallCancelledError("cancelled by the caller"))
 
     def end(self, request: Request, error: FleetError) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +21,7 @@ from npufleet.wire import dtype as dtypes
 from npufleet.wire import frame, header, subject
 from npufleet.wire.claim import Claim
 from npufleet.wire.contract import LANES
+from npufleet.worker.fetching import Fetching
 from npufleet.worker.request import Outcome, Request
 
 if TYPE_CHECKING:
@@ -40,9 +39,6 @@ DEFAULT_SECONDS: Final = 30.0
 """How long a request without a deadline is worked on, from its arrival."""
 
 MINIMUM_RETRY_AFTER: Final = 0.001
-
-FETCHES: Final = 16
-"""Frames that are fetched over the channel at once; each takes a thread, and memory as it arrives."""
 
 _LANE_INDEX: Final = {name: index for index, name in enumerate(LANES)}
 
@@ -77,7 +73,7 @@ class Intake:
         self.by_call_id: dict[tuple[str, str], Request] = {}
         """The same by call id and route: a caller may send one call to both."""
         self._fetching: set[asyncio.Task[None]] = set()
-        self._fetchers = ThreadPoolExecutor(FETCHES, "npufleet-fetch")
+        self.fetching = Fetching(exchange.remote)
         self.empty = asyncio.Event()
         """Set while nothing is in flight."""
         self.empty.set()
@@ -112,8 +108,8 @@ class Intake:
         data: bytes | FleetError
         try:
             ends = _deadline(headers[header.DEADLINE]) if header.DEADLINE in headers else _default_deadline()
-            fetch = functools.partial(self._exchange.remote.fetch, claim, headers[header.CHANNEL], ends, release=False)
-            data = await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch)
+            call = subject.call_id(message.reply), endpoint.route
+            data = await self.fetching.fetch(call, claim, headers[header.CHANNEL], ends)
         except FleetError as error:
             data = error
         self.receive(endpoint, message, data, arrived, ZEROMQ)

@@ -13,6 +13,8 @@ from npufleet.payload.channel.message import PATIENCE_LIMIT_US, Release
 from npufleet.payload.channel.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npufleet.payload.channel.address import Address
     from npufleet.wire.claim import Claim
 
@@ -26,10 +28,20 @@ class Asker:
     def __init__(self) -> None:
         self._pool = Pool()
 
-    def fetch(self, address: Address, claim: Claim, *, limit: int, timeout: float, release: bool = False) -> memoryview:
+    def fetch(
+        self,
+        address: Address,
+        claim: Claim,
+        *,
+        limit: int,
+        timeout: float,
+        release: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> memoryview:
         """Fetch a frame of at most `limit` bytes within `timeout` seconds; blocks until it is there.
 
         The view is read-only and aligned for tensors. With `release` the owner is told that it may use the slot again.
+        `wanted` is asked now and then; where it says no, `CallCancelledError` ends the fetching.
         Raises `PayloadLostError` when the owner does not have it any more, is gone or cannot be reached,
         `InvalidFrameError` when there can be no such frame, `PayloadTooLargeError`, `DeadlineExceededError`,
         `OverloadedError`, `UnsupportedError` when the address wants CURVE and libzmq has none.
@@ -40,15 +52,24 @@ class Asker:
         incoming = Incoming(claim.length)
         with self._pool.place(deadline):
             for _ in range(ATTEMPTS):
-                if self._try(address, claim, incoming, deadline, release=release):
+                if self._try(address, claim, incoming, deadline, wanted, release=release):
                     return incoming.finish()
         raise PayloadLostError(f"no frame from {address.endpoint}: {ATTEMPTS} connections were lost")
 
-    def _try(self, address: Address, claim: Claim, incoming: Incoming, deadline: float, *, release: bool) -> bool:
+    def _try(
+        self,
+        address: Address,
+        claim: Claim,
+        incoming: Incoming,
+        deadline: float,
+        wanted: Callable[[], bool],
+        *,
+        release: bool,
+    ) -> bool:
         """Go on over one connection; False when it was lost."""
         connection = self._pool.take(address)
         try:
-            connection.fetch(claim, incoming, deadline)
+            connection.fetch(claim, incoming, deadline, wanted)
             if release:
                 with contextlib.suppress(LostError, PayloadLostError):
                     connection.say(_release(claim))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from npufleet.errors import DeadlineExceededError, FleetError, InvalidFrameError, PayloadLostError
+from npufleet.errors import CallCancelledError, DeadlineExceededError, FleetError, InvalidFrameError, PayloadLostError
 from npufleet.payload.channel import context, security
 from npufleet.payload.channel.message import (
     CHUNK_BYTES,
@@ -26,6 +26,8 @@ from npufleet.payload.channel.message import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from npufleet.payload.channel.address import Address
     from npufleet.payload.channel.incoming import Incoming
     from npufleet.wire.claim import Claim
@@ -43,6 +45,8 @@ _EVENTS: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 _EAGAIN: Final = 11
+_LOOK_MS: Final = 100
+"""How often it is asked whether a frame is still wanted, at least."""
 
 
 class LostError(Exception):
@@ -105,14 +109,16 @@ class Connection:
         self._events.close()
         self._socket.close()
 
-    def fetch(self, claim: Claim, incoming: Incoming, deadline: float) -> None:
+    def fetch(self, claim: Claim, incoming: Incoming, deadline: float, wanted: Callable[[], bool]) -> None:
         """Fetch what is missing of a frame until `deadline`, of `time.monotonic`; raises as `Asker.fetch` says."""
         self._transfer += 1
         patience = min(max(int((deadline - time.monotonic()) * 1e6), 1), PATIENCE_LIMIT_US)
         self.say(Fetch(self._transfer, claim, CREDIT, incoming.received, patience))
         outstanding = CREDIT
         while (left := deadline - time.monotonic()) > 0:
-            ready = dict(self._poller.poll(int(left * 1000) + 1))
+            if not wanted():
+                raise CallCancelledError(f"{claim} is wanted no longer")
+            ready = dict(self._poller.poll(min(int(left * 1000) + 1, _LOOK_MS)))
             # Answers first: what arrived before the connection went counts.
             for _ in range(_AT_ONCE):
                 chunks = self._answer(claim, incoming)

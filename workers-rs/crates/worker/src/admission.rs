@@ -1,5 +1,4 @@
-//! Between the connection and the queue: what a request must be to be admitted, and how its frame gets here when that is
-//! on another host.
+//! Between the connection and the queue: what a request must be to be admitted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use npufleet_link::Message;
 use npufleet_wire::{Error, ErrorKind, Lane, Result};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout_at;
 
 use crate::core::Core;
 use crate::endpoint::{Endpoint, Prepared};
-use crate::executor::{do_quick, too_late};
+use crate::executor::do_quick;
 use crate::payloads::Payload;
 use crate::request::{Asked, Now, Request};
 
@@ -65,36 +62,6 @@ impl Core {
             trace,
             job: None,
         })
-    }
-
-    /// Fetches a request's frame from its caller, whose arena cannot be opened here, and then queues it as any other.
-    pub(crate) fn fetch(self: &Arc<Self>, endpoint: &Arc<Endpoint>, lane: Lane, message: Message, now: Now) {
-        if message.reply().is_none() {
-            return;
-        }
-        let (core, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
-        let mut fetches = self.fetches.lock();
-        while fetches.try_join_next().is_some() {}
-        let fetch = async move {
-            let asked = Asked::read(message.headers());
-            let payload = core.fetched(&asked, &now).await.map(Payload::Fetched);
-            let mut admitted = Vec::from_iter(core.prepare(&endpoint, lane, (&message, &asked), payload, &now));
-            core.queue_all(&mut admitted, Instant::now());
-        };
-        fetches.spawn_on(fetch, &self.runtime);
-    }
-
-    async fn fetched(self: &Arc<Self>, asked: &Asked<'_>, now: &Now) -> Result<Bytes> {
-        let deadline = asked.deadline(now)?;
-        let Ok(Ok(_right)) = timeout_at(deadline.into(), self.payloads.fetches.acquire()).await else {
-            return Err(too_late(now.instant.elapsed()));
-        };
-        let owned = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        let (core, claim, channel) = (Arc::clone(self), owned(asked.claim), owned(asked.channel));
-        let fetched = spawn_blocking(move || core.payloads.fetch(&claim, &channel, deadline));
-        fetched
-            .await
-            .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, format!("the fetching failed: {error}"))))
     }
 
     /// Queues what was admitted, as far as there is room and time for it, and does it at once where that is quick. For the

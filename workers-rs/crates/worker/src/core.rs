@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::endpoint::Endpoint;
 use crate::events::Events;
+use crate::fetching::Fetching;
 use crate::handover::Questions;
 use crate::intake::Target;
 use crate::jobs::{FailPoint, Jobs};
@@ -54,7 +55,7 @@ pub(crate) struct Core {
     /// Requests that are being handed over.
     pub(crate) forwards: Mutex<JoinSet<()>>,
     /// Requests whose frames are being fetched.
-    pub(crate) fetches: Mutex<JoinSet<()>>,
+    pub(crate) fetching: Fetching,
     pub(crate) questions: Questions,
     pub(crate) jobs: Jobs,
     /// Models that are registered and not served yet.
@@ -102,7 +103,7 @@ impl Core {
             targets: RwLock::default(),
             devices: Mutex::new(crate::models::unknown_devices()),
             forwards: Mutex::default(),
-            fetches: Mutex::default(),
+            fetching: Fetching::new(),
             runtime: Handle::current(),
             served: AtomicU64::new(0),
         }

@@ -44,8 +44,7 @@ impl Serving {
         let ended = async {
             core.stop_jobs().await;
             core.unsubscribe(&core.intakes(|_| true)).await;
-            let fetches = std::mem::take(&mut *core.fetches.lock());
-            fetches.join_all().await;
+            core.fetching.end().await;
             core.queue.close();
             join(executors).await;
             core.no_jobs().await;

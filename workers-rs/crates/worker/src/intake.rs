@@ -144,7 +144,7 @@ impl Intake {
         self.core.queue_all(&mut self.admitted, now.instant);
     }
 
-    /// Takes a cancelled call out of the queue, or marks it when it is running.
+    /// Takes a cancelled call out of the queue, marks it when it is running, or ends the fetching of its frame.
     fn cancel(&mut self, message: &Message) {
         // What came just before may be what is cancelled.
         self.queue();
@@ -157,8 +157,10 @@ impl Intake {
             return self.core.cancel_job(id);
         }
         let found = self.core.queue.cancel(|reply| subject::call_id(reply) == Some(id));
-        if let Cancelled::Queued(request) = found {
-            self.core.answer(&request, &Err(cancelled()), Timing::default());
+        match found {
+            Cancelled::Queued(request) => self.core.answer(&request, &Err(cancelled()), Timing::default()),
+            Cancelled::Running => {}
+            Cancelled::Unknown => self.core.fetching.cancel(id),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! - `intake`: subscriptions; `admission`: a message becomes a `request`.
 //! - `endpoint`: what a subject leads to, and what is known about requests for it.
 //! - `queue`: lanes, groups and batches.
-//! - `payloads`: frames beside the broker; `room`: where a result is written.
+//! - `payloads`: frames beside the broker; `room`: where a result is written; `fetching`: frames of other hosts.
 //! - `executor`: the threads that do the work; `steps`: what they offer to a pipeline.
 //! - `reply`: results and errors; `handover`: what this engine cannot do goes to the other.
 //! - `jobs`: durable jobs, done by the same executors.
@@ -24,6 +24,7 @@ mod endpoint;
 mod error;
 mod events;
 mod executor;
+mod fetching;
 mod handover;
 mod intake;
 mod jobs;

@@ -7,15 +7,12 @@ use npufleet_link::Message;
 use npufleet_payload::arena::View;
 use npufleet_payload::exchange::{Exchange, Offer, Reader};
 use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
-use tokio::sync::Semaphore;
 
 use crate::events::log;
 
 /// How long a worker that leaves waits for whoever reads its last results, and how often it looks.
 const LAST_READERS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
-/// Frames that are fetched over the channel at once; each takes a thread, and memory as it arrives.
-const FETCHES: usize = 16;
 
 /// A request's frame, wherever it is.
 pub(crate) enum Payload {
@@ -64,8 +61,6 @@ impl Payload {
 /// This worker's arena, made when the first result goes there, those of others, and the channel.
 pub(crate) struct Payloads {
     exchange: Exchange,
-    /// The right to fetch over the channel.
-    pub(crate) fetches: Semaphore,
 }
 
 impl Payloads {
@@ -76,7 +71,6 @@ impl Payloads {
     pub(crate) fn new(broker: &str) -> Result<Self> {
         Ok(Self {
             exchange: Exchange::from_environment(broker)?,
-            fetches: Semaphore::new(FETCHES),
         })
     }
 
@@ -88,13 +82,19 @@ impl Payloads {
         self.exchange.peers().look(&claim.parse()?)
     }
 
-    /// The frame that a claim names, from the process at `channel`; blocks until it is there.
+    /// The frame that a claim names, from the process at `channel`; blocks until it is there or not `wanted` any longer.
     ///
     /// # Errors
     /// As `Remote::fetch`.
-    pub(crate) fn fetch(&self, claim: &str, channel: &str, deadline: Instant) -> Result<Bytes> {
+    pub(crate) fn fetch(
+        &self,
+        claim: &str,
+        channel: &str,
+        deadline: Instant,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes> {
         let claim: Claim = claim.parse()?;
-        self.exchange.remote().fetch(&claim, channel, deadline, false, &|| true)
+        self.exchange.remote().fetch(&claim, channel, deadline, false, wanted)
     }
 
     /// A slot for a result of `size` bytes for its reader; none when it is to go inline, if a message takes so many.
