@@ -1,11 +1,15 @@
 //! A frame being put together from its chunks.
 
 use bytes::Bytes;
+use memmap2::{Advice, MmapMut};
 use npufleet_zeromq::{Message, Socket};
 
 use super::message::CHUNK_BYTES;
 
 const ALIGNMENT: usize = 8;
+/// From here on an allocator has fresh memory from the system for every frame; below it uses the last one's again, which
+/// is quicker than any fresh memory.
+const PAGES_FROM: usize = 32 << 20;
 
 /// What has arrived of a frame. Memory is taken when its first chunk is there, not because a claim says so.
 pub(super) struct Incoming {
@@ -18,8 +22,9 @@ enum Held {
     Nothing,
     /// A frame in one chunk, as libzmq received it.
     Whole(Message),
-    /// In words: tensors need an alignment.
-    Parts(Vec<u64>),
+    /// Not written to before its chunks: its pages are touched once.
+    Parts(Vec<u8>),
+    Pages(MmapMut),
 }
 
 impl Incoming {
@@ -43,17 +48,22 @@ impl Incoming {
             self.held = Held::Whole(message);
             return Ok((self.received == self.length).then_some(()));
         }
-        if let Held::Nothing = self.held {
-            self.held = Held::Parts(vec![0; self.length.div_ceil(size_of::<u64>())]);
-        }
-        let Held::Parts(words) = &mut self.held else {
+        let message = socket.receive()?;
+        let bytes = message.as_ref();
+        if bytes.is_empty() || bytes.len() > self.length - self.received {
             return Ok(None);
-        };
-        let room = &mut bytemuck::cast_slice_mut::<u64, u8>(words)[self.received..self.length];
-        let possible = 1..=room.len();
-        let size = socket.receive_into(room)?;
-        self.received += size;
-        Ok(possible.contains(&size).then_some(()))
+        }
+        if let Held::Nothing = self.held {
+            self.held = room(self.length);
+        }
+        let end = self.received + bytes.len();
+        match &mut self.held {
+            Held::Parts(parts) => parts.extend_from_slice(bytes),
+            Held::Pages(pages) => pages[self.received..end].copy_from_slice(bytes),
+            Held::Nothing | Held::Whole(_) => return Ok(None),
+        }
+        self.received = end;
+        Ok(Some(()))
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -66,18 +76,31 @@ impl Incoming {
 
     /// The frame, aligned as tensors need it.
     pub(super) fn finish(self) -> Bytes {
-        match self.held {
+        let bytes = match self.held {
             Held::Nothing => Bytes::new(),
-            Held::Whole(message) if message.as_ref().as_ptr().align_offset(ALIGNMENT) == 0 => {
-                Bytes::from_owner(message)
-            }
-            Held::Whole(message) => {
-                let mut words = vec![0_u64; self.length.div_ceil(size_of::<u64>())];
-                bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..self.length].copy_from_slice(message.as_ref());
-                Bytes::from_owner(Words(words)).slice(..self.length)
-            }
-            Held::Parts(words) => Bytes::from_owner(Words(words)).slice(..self.length),
+            Held::Whole(message) => Bytes::from_owner(message),
+            Held::Parts(parts) => Bytes::from(parts),
+            Held::Pages(pages) => Bytes::from_owner(pages),
+        };
+        if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
+            return bytes;
         }
+        let mut words = vec![0_u64; self.length.div_ceil(size_of::<u64>())];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..self.length].copy_from_slice(&bytes);
+        Bytes::from_owner(Words(words)).slice(..self.length)
+    }
+}
+
+/// Memory for a frame of several chunks; where it is fresh, in huge pages, which are there sooner.
+fn room(length: usize) -> Held {
+    let pages = (length >= PAGES_FROM).then(|| MmapMut::map_anon(length));
+    match pages {
+        Some(Ok(pages)) => {
+            // Where there are none they are small ones.
+            let _ = pages.advise(Advice::HugePage);
+            Held::Pages(pages)
+        }
+        _ => Held::Parts(Vec::with_capacity(length)),
     }
 }
 
