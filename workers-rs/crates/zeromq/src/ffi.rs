@@ -44,7 +44,6 @@ unsafe extern "C" {
     pub(crate) fn zmq_getsockopt(socket: *mut c_void, option: c_int, value: *mut c_void, length: *mut usize) -> c_int;
     pub(crate) fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub(crate) fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
-    pub(crate) fn zmq_recv(socket: *mut c_void, buffer: *mut c_void, length: usize, flags: c_int) -> c_int;
     pub(crate) fn zmq_socket_monitor(socket: *mut c_void, endpoint: *const c_char, events: c_int) -> c_int;
 
     pub(crate) fn zmq_msg_init(message: *mut RawMessage) -> c_int;

@@ -168,16 +168,6 @@ impl Socket {
         Ok(message)
     }
 
-    /// Receives one part into `buffer` and says how long it is; what is longer than the buffer is cut off.
-    ///
-    /// # Errors
-    /// [`Error::would_block`].
-    pub fn receive_into(&self, buffer: &mut [u8]) -> Result<usize> {
-        let (data, length) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: the buffer is writable for its length.
-        again(|| unsafe { ffi::zmq_recv(self.pointer, data.cast(), length, ffi::DONTWAIT) }).map(|size| size as usize)
-    }
-
     /// Whether another part of the message received last follows; it is there already.
     ///
     /// # Errors
