@@ -105,7 +105,7 @@ class Caller:
                 result = await self._finish(flight, target, span)
                 return result.tensors() if bare else result
             if span is not None:
-                result = span.answered(flight)
+                result = self._answered(flight, span)
                 answer = result.tensors() if bare else result
             else:
                 answer = flight.tensors() if bare else Result(flight)
@@ -148,6 +148,14 @@ class Caller:
         flight = self._transport.request(target.call, frame, deadline_us, headers, target, half_time=True)
         route.learn(tensors, params, frame)
         return flight
+
+    @staticmethod
+    def _answered(flight: Flight, span: CallSpan) -> Result:
+        """Make a result of a plain reply, and close the span of its call."""
+        result = Result(flight, span.trace_id)
+        span.decode(result)
+        span.end(None, None, "rust", flight.header(header.DEVICE), flight.placement)
+        return result
 
     async def _finish(self, flight: Flight, target: Target, span: CallSpan | None) -> Result:
         """Make a result of any reply, asking again where that helps; raises what the caller has to know."""

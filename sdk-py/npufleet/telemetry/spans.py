@@ -9,9 +9,7 @@ from sys import modules
 from time import time_ns
 from typing import TYPE_CHECKING, Final
 
-from npufleet.result import Result
 from npufleet.telemetry import sampling, setup
-from npufleet.wire import header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext
 
+    from npufleet.result import Result
     from npufleet.telemetry.recorder import Recorder
-    from npufleet.transport import Flight
 
 SERVICE: Final = "npufleet-sdk"
 REMEMBERED: Final = 256
@@ -94,13 +92,6 @@ class CallSpan:
         self._error_kind = error_kind
         self._reply: _Reply = (fallback_reason, engine, device, placement)
         self._recorder.defer(self)
-
-    def answered(self, flight: Flight) -> Result:
-        """Return the result of a reply that needs no look (see `Flight.plain`), and close the span."""
-        result = Result(flight, self.trace_id)
-        self.decode(result)
-        self.end(None, None, "rust", flight.header(header.DEVICE), flight.placement)
-        return result
 
     def decode(self, result: Result) -> None:
         """Read the reply's arrays, timed as the child span `result`; raises what that raises."""
