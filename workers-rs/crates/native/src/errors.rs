@@ -3,6 +3,7 @@
 use npufleet_client::Refusal;
 use npufleet_client::outcome::too_large;
 use npufleet_wire::{Error, ErrorKind};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -43,4 +44,14 @@ fn from_kind(py: Python<'_>, kind: ErrorKind, message: &str, details: &Bound<'_,
         .and_then(|errors| errors.getattr("from_kind"))
         .and_then(|from_kind| from_kind.call((kind.as_str(), message), Some(details)));
     built.map_or_else(|failed| failed, PyErr::from_value)
+}
+
+/// What asking for the reply of a flight raises that has none.
+pub(crate) fn no_reply() -> PyErr {
+    PyRuntimeError::new_err("there is no reply")
+}
+
+/// One of asyncio's exceptions.
+pub(crate) fn from_asyncio(py: Python<'_>, name: &str) -> PyResult<PyErr> {
+    Ok(PyErr::from_value(py.import("asyncio")?.getattr(name)?.call0()?))
 }

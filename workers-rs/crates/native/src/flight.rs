@@ -1,20 +1,18 @@
 //! One request in flight and, once it is done, its reply.
 
 use std::mem::take;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, atomic::AtomicBool};
 
 use bytes::Bytes;
 use npufleet_client::{Outcome, Reply};
 use npufleet_wire::{Error, ErrorKind, header};
 use parking_lot::Mutex;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCFunction, PyDict};
 
 use crate::content::Content;
-use crate::errors::raise;
+use crate::errors::{from_asyncio, no_reply, raise};
 use crate::hub::{Hub, alive};
 use crate::payloads::Frame;
 use crate::views::Views;
@@ -399,12 +397,4 @@ impl Flight {
             None => from_asyncio(py, "CancelledError").map(Some),
         }
     }
-}
-
-fn no_reply() -> PyErr {
-    PyRuntimeError::new_err("there is no reply")
-}
-
-fn from_asyncio(py: Python<'_>, name: &str) -> PyResult<PyErr> {
-    Ok(PyErr::from_value(py.import("asyncio")?.getattr(name)?.call0()?))
 }
