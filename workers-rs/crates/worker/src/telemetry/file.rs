@@ -5,15 +5,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
-use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::Mutex;
 
 use super::export::variable;
+use super::json;
+use crate::events::log;
 
 /// A larger file is moved aside, replacing the one that was moved aside before.
 const MAX_BYTES: u64 = 16 << 20;
@@ -23,23 +22,13 @@ const MAX_BYTES: u64 = 16 << 20;
 pub(super) struct FileExporter {
     path: PathBuf,
     open: Mutex<Open>,
-    resource: ResourceAttributes,
+    resource: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     file: Option<File>,
     bytes: u64,
-}
-
-/// The resource as OTLP writes it.
-#[derive(Default)]
-struct ResourceAttributes(ResourceAttributesWithSchema);
-
-impl std::fmt::Debug for ResourceAttributes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("ResourceAttributes")
-    }
 }
 
 impl FileExporter {
@@ -69,7 +58,7 @@ impl FileExporter {
         Ok(Self {
             path,
             open: Mutex::default(),
-            resource: ResourceAttributes::default(),
+            resource: b"[]".to_vec(),
         })
     }
 
@@ -97,17 +86,17 @@ impl FileExporter {
 
 impl SpanExporter for FileExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let data = TracesData {
-            resource_spans: group_spans_by_resource_and_scope(batch, &self.resource.0),
-        };
-        let fail = |reason: String| OTelSdkError::InternalFailure(format!("{}: {reason}", self.path.display()));
-        let mut line = serde_json::to_vec(&data).map_err(|error| fail(error.to_string()))?;
-        line.push(b'\n');
-        self.write(&line).map_err(|error| fail(error.to_string()))
+        let Some(first) = batch.first() else { return Ok(()) };
+        json::line(&self.resource, &first.instrumentation_scope, &batch)
+            .and_then(|line| self.write(&line))
+            .map_err(|error| OTelSdkError::InternalFailure(format!("{}: {error}", self.path.display())))
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.resource = ResourceAttributes(resource.into());
+        match json::resource(resource) {
+            Ok(attributes) => self.resource = attributes,
+            Err(error) => log(format_args!("spans are without their resource: {error}")),
+        }
     }
 }
 

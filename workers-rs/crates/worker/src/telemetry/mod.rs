@@ -6,10 +6,11 @@
 //! - `trace`: the trace that a request belongs to, read from its headers;
 //! - `stages`: what each stage of a request tells;
 //! - `export`: where spans go, by the standard variables;
-//! - `file`: the local file for when there is no collector.
+//! - `file`: the local file for when there is no collector, written by `json`.
 
 mod export;
 mod file;
+mod json;
 mod stages;
 mod trace;
 
