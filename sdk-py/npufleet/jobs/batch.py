@@ -12,7 +12,7 @@ import nats.errors
 from npufleet.broker import streams
 from npufleet.errors import FleetError, UnavailableError, UnknownOutcomeError
 from npufleet.jobs.job import Job
-from npufleet.jobs.submit import insist, store, upload
+from npufleet.jobs.submit import after, insist, store, upload
 from npufleet.transport import jetstream
 from npufleet.transport.together import together
 
@@ -64,13 +64,10 @@ async def store_packed(way: Way, batches: Sequence[JobBatch], seconds: float) ->
 async def _store_batch(
     control: Control, prefix: str, batch: Sequence[Message], seconds: float, begun: Flight | None = None
 ) -> None:
+    attempt = after(begun, streams.JOBS, lambda client: _publish(client, batch, min(ANSWER_S, seconds)))
+
     async def once(client: Client) -> Any:
-        nonlocal begun
-        if begun is None:
-            answer = await _publish(client, batch, min(ANSWER_S, seconds))
-        else:
-            first, begun = begun, None
-            answer = await jetstream.acknowledgement(first, streams.JOBS)
+        answer = await attempt(client)
         if answer.get("count") != len(batch):
             raise UnknownOutcomeError(f"the broker stored {answer.get('count')} of {len(batch)} jobs")
         return answer

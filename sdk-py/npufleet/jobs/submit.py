@@ -212,15 +212,11 @@ async def store(control: Control, prefix: str, message: Message, seconds: float,
     await upload(control, prefix, message, seconds)
 
     async def once(client: Client) -> Any:
-        nonlocal begun
-        if begun is not None:
-            first, begun = begun, None
-            return await jetstream.acknowledgement(first, message.stream)
         return await jetstream.publish(
             client, message.stream, message.subject, message.frame, message.headers, min(ANSWER_S, seconds)
         )
 
-    await insist(control, once, message.job_id, seconds)
+    await insist(control, after(begun, message.stream, once), message.job_id, seconds)
 
 
 async def upload(control: Control, prefix: str, message: Message, seconds: float) -> None:
@@ -238,6 +234,19 @@ async def upload(control: Control, prefix: str, message: Message, seconds: float
     except UnknownOutcomeError as error:
         # Without its message, a payload is no job.
         raise UnavailableError(f"the payload could not be stored: {error}") from error
+
+
+def after(begun: Flight | None, stream: str, once: Callable[[Client], Awaitable[Any]]) -> Callable[[Client], Any]:
+    """Return what does the same as `once`, but the first time waits for what a transport has begun, if it has."""
+
+    async def attempt(client: Client) -> Any:
+        nonlocal begun
+        if begun is None:
+            return await once(client)
+        first, begun = begun, None
+        return await jetstream.acknowledgement(first, stream)
+
+    return attempt
 
 
 async def insist(control: Control, once: Callable[[Client], Awaitable[Any]], job_id: str | None, seconds: float) -> Any:

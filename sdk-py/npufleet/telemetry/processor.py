@@ -65,12 +65,12 @@ class CountingExporter(SpanExporter):
         """Export one batch; an exporter that raises has failed, and says so in the log."""
         result = SpanExportResult.FAILURE
         try:
-            if self._stopped:
-                pass
-            elif isinstance(self._inner, FileSpanExporter):
-                result = self._inner.export(batch)
-            else:
-                result = self._inner.export([span for each in batch for span in _spans(each)])
+            if not self._stopped:
+                result = (
+                    self._inner.export(batch)
+                    if isinstance(self._inner, FileSpanExporter)
+                    else self._inner.export([span for each in batch for span in _spans(each)])
+                )
         except Exception:  # noqa: BLE001 - whatever an exporter raises, the spans are lost and work goes on
             _log.exception("spans could not be exported")
         self.handed += len(batch)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import SpanContext, TraceState
 
     from npufleet.result import Result
     from npufleet.telemetry.recorder import Recorder
@@ -70,9 +70,7 @@ class CallSpan:
         self._result: tuple[tuple[int, int], str | None] | None = None
         self._span_id = getrandbits(64) or 1  # zero means "none"
         self.trace_id = f"{(getrandbits(128) or 1) if parent is None else parent.trace_id:032x}"
-        self.headers = {"traceparent": f"00-{self.trace_id}-{self._span_id:016x}-01"}
-        if parent is not None and parent.trace_state:
-            self.headers["tracestate"] = parent.trace_state.to_header()
+        self.headers = _headers(self.trace_id, self._span_id, 1, None if parent is None else parent.trace_state)
 
     @property
     def context(self) -> SpanContext:
@@ -207,7 +205,11 @@ def _find_context() -> Callable[[], object] | None:
 
 def headers_of(context: SpanContext) -> dict[str, str]:
     """Return the W3C headers that carry a span's context to the next hop."""
-    headers = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
-    if context.trace_state:
-        headers["tracestate"] = context.trace_state.to_header()
+    return _headers(f"{context.trace_id:032x}", context.span_id, context.trace_flags, context.trace_state)
+
+
+def _headers(trace_id: str, span_id: int, flags: int, state: TraceState | None) -> dict[str, str]:
+    headers = {"traceparent": f"00-{trace_id}-{span_id:016x}-{flags:02x}"}
+    if state:
+        headers["tracestate"] = state.to_header()
     return headers

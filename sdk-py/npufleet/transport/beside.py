@@ -113,8 +113,9 @@ class Beside:
         def take() -> bytes:
             if channel is None or self._exchange.peers.find(claim.arena) is not None:
                 return self._exchange.peers.take(claim)
-            wanted = lambda: not flight.done()  # noqa: E731
-            return self._exchange.remote.fetch(claim, channel, flight.deadline_us, wanted, release=True)
+            return self._exchange.remote.fetch(
+                claim, channel, flight.deadline_us, lambda: not flight.done(), release=True
+            )
 
         try:
             reply.data = await self._loop.run_in_executor(None, take)
