@@ -22,3 +22,4 @@ pub use client::Client;
 pub use npufleet_link::headers::fits;
 pub use npufleet_link::{HeaderBlock, Options, Pieces, Subject};
 pub use outcome::{Outcome, Refusal, Reply, Request, Store};
+pub use writer::number_in_batch;

@@ -12,6 +12,15 @@ use crate::outcome::{Request, too_large};
 /// What the headers of a batch take at most, in bytes.
 const BATCH_ROOM: usize = 256;
 
+/// Adds the headers that make a message part of an atomic batch (ADR-50): the one with an `index` from 0 on.
+pub fn number_in_batch(headers: &mut HeaderBlock, batch: &str, index: usize, is_last: bool) {
+    headers.push("Nats-Batch-Id", batch);
+    headers.push_number("Nats-Batch-Sequence", index as u64 + 1);
+    if is_last {
+        headers.push("Nats-Batch-Commit", "1");
+    }
+}
+
 /// Writes messages; what they have in common is kept.
 pub(crate) struct Writer {
     fleet_prefix: String,
@@ -93,12 +102,8 @@ impl Writer {
         for (index, (_, request)) in group.iter().enumerate() {
             let store = request.store.as_ref()?;
             let mut headers = store.headers.clone();
-            headers.push("Nats-Batch-Id", &id);
-            headers.push_number("Nats-Batch-Sequence", index as u64 + 1);
             let is_last = index + 1 == group.len();
-            if is_last {
-                headers.push("Nats-Batch-Commit", "1");
-            }
+            number_in_batch(&mut headers, &id, index, is_last);
             let reply = is_last.then_some(&*self.reply);
             pieces.publish(&request.subject, reply, headers.as_bytes(), &request.payload);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_client::{BySequence, Client, Outcome, Request, Store, Subject};
@@ -271,4 +272,10 @@ fn pairs(headers: &Bound<'_, PyDict>) -> PyResult<Vec<(String, String)>> {
         .iter()
         .map(|(name, value)| Ok((name.extract()?, value.extract()?)))
         .collect()
+}
+
+/// Now, in unix microseconds, as deadlines are.
+pub(crate) fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_micros() as u64
 }

@@ -1,7 +1,7 @@
 //! Jobs that the broker stores all at once, or none of them (ADR-50).
 
 use bytes::Bytes;
-use npufleet_client::{HeaderBlock, Pieces, Refusal};
+use npufleet_client::{HeaderBlock, Pieces, Refusal, number_in_batch};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -116,17 +116,16 @@ impl JobBatch {
         for (number, job) in jobs.jobs.iter().enumerate() {
             let more = job.headers.as_ref().map(|headers| headers.bind(py));
             let mut headers = route.headers(py, &job.id, more)?;
-            headers.push("Nats-Batch-Id", &batch);
-            headers.push_number("Nats-Batch-Sequence", number as u64 + 1);
+            let is_last = number + 1 == count;
+            number_in_batch(&mut headers, &batch, number, is_last);
             let size = headers.as_bytes().len() + job.frame.len();
             if size > limit {
                 return Err(refused(py, Refusal::TooLarge { size, limit }));
             }
-            if number + 1 < count {
-                ahead.publish(route.subject(), None, headers.as_bytes(), &job.frame);
-            } else {
-                headers.push("Nats-Batch-Commit", "1");
+            if is_last {
                 last = (headers, job.frame.clone());
+            } else {
+                ahead.publish(route.subject(), None, headers.as_bytes(), &job.frame);
             }
         }
         let last = Last {

@@ -1,7 +1,6 @@
 //! A way for jobs to one subject: what their messages have in common, and what tells whether the broker has them.
 
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_client::{HeaderBlock, Pieces, Store, Subject, fits};
@@ -13,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
-use crate::hub::{Asked, Hub, alive};
+use crate::hub::{Asked, Hub, alive, now_us};
 use crate::job_batch::JobBatch;
 use crate::layout::Layouts;
 use crate::payloads::Frame;
@@ -189,9 +188,4 @@ fn push_all(py: Python<'_>, block: &mut HeaderBlock, headers: &Bound<'_, PyDict>
         block.push(name, value);
     }
     Ok(())
-}
-
-fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_micros() as u64
 }

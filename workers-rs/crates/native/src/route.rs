@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use npufleet_client::Subject;
@@ -13,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::flight::Flight;
 use crate::fork::Generation;
-use crate::hub::{Asked, Hub, alive};
+use crate::hub::{Asked, Hub, alive, now_us};
 use crate::layout::{Layout, Layouts};
 use crate::payloads::{Frame, Payloads};
 
@@ -79,14 +78,13 @@ impl Route {
         let Some(frame) = framed(py, &layout, &header, hub.payloads()) else {
             return Ok(None);
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let asked = Asked {
             subject: self.subject.clone(),
             frame,
             accepts: self.accepts.load(Ordering::Relaxed),
             learns: Some(Arc::clone(&self.accepts)),
             store: None,
-            deadline_us: (now.as_micros() as f64 + seconds * 1e6) as u64,
+            deadline_us: now_us() + (seconds * 1e6) as u64,
             headers,
             origin: self.origin.clone_ref(py),
             half_time: true,
