@@ -1,4 +1,5 @@
-//! Decoding allocates in proportion to what arrived and what the limits allow, never to what a header claims.
+//! Decoding allocates in proportion to what arrived and what the limits allow, never to what a header claims; memory for
+//! large frames is allocated once.
 //!
 //! One test in a file of its own: the counters are the process's.
 
@@ -65,4 +66,10 @@ fn decoding_allocates_little() {
     assert_eq!(count, 0, "a known header is decoded without allocating");
     let (count, _) = allocated(|| drop(frame::draft(&frame::Heap, &[("y", Dtype::C128, &[513])]).unwrap()));
     assert!(count <= 4, "{count} allocations for a frame of one tensor");
+    let large = || frame::draft(&frame::Heap, &[("y", Dtype::F64, &[1 << 16])]).unwrap().0;
+    drop(Bytes::from(large()));
+    let (_, bytes) = allocated(|| drop(Bytes::from(large())));
+    assert!(bytes < 1024, "{bytes} bytes allocated: memory of large frames is kept");
+    let (_, bytes) = allocated(|| drop([large(), large()]));
+    assert!(bytes > 1 << 19, "{bytes} bytes allocated for two frames at once");
 }

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
+use super::kept::Kept;
 use super::write::reserve;
 use crate::Result;
 
@@ -19,13 +20,13 @@ pub trait Place: AsRef<[u8]> + AsMut<[u8]> {
     fn freeze(self: Box<Self>) -> Bytes;
 }
 
-/// No place but the heap.
+/// No place but the heap, where the memory of large frames is kept for the next ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap;
 
 impl Room for Heap {
-    fn place(&self, _: usize) -> Option<Box<dyn Place + '_>> {
-        None
+    fn place(&self, length: usize) -> Option<Box<dyn Place + '_>> {
+        Some(Box::new(Kept::new(length)?))
     }
 }
 

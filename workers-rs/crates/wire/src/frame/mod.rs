@@ -7,12 +7,13 @@
 //! JSON object; `__metadata__.complex` the names of `F64` tensors that are complex128, as the text of a JSON array.
 //!
 //! - `parse` reads a header, with parameters by `json`;
-//! - `write` makes frames, `draft` those that are computed where they will be read;
+//! - `write` makes frames, `draft` those that are computed where they will be read, `kept` has memory for them;
 //! - `cache` remembers what was read from repeated headers.
 
 mod cache;
 mod draft;
 mod json;
+mod kept;
 mod parse;
 mod write;
 
