@@ -16,6 +16,9 @@ use crate::reply::Template;
 const IN_PLACE: usize = 64 * 1024;
 /// What OpenVINO aligns its own tensors to.
 const ALIGNMENT: usize = 64;
+/// Microseconds that the inferences of one turn may take together. Requests that wait anyway are answered together, which
+/// wakes the broker and the callers once for all of them; the first answer waits no longer than this for the last.
+const TURN: f64 = 6000.0;
 
 /// The model compiled for one row count.
 pub(crate) struct Bucket {
@@ -121,9 +124,12 @@ impl Fixed {
         if self.by_rows { member.rows } else { 1 }
     }
 
-    /// Rows of the largest bucket.
+    /// Rows of the largest bucket, or of several inferences of it that fit into one turn.
     pub(crate) fn rows_at_once(&self) -> usize {
-        self.buckets.last().map_or(1, |bucket| bucket.rows)
+        let most = self.templates.len() - 1;
+        self.buckets
+            .last()
+            .map_or(1, |bucket| turn(bucket.rows, bucket.cost, most))
     }
 
     /// Runs the smallest bucket over zeros.
@@ -260,8 +266,27 @@ impl Fixed {
     }
 }
 
+/// Rows of a turn, of inferences of `rows` rows that take `cost` microseconds each; not above `most` in several.
+fn turn(rows: usize, cost: f64, most: usize) -> usize {
+    let inferences = (TURN / cost).min(most as f64) as usize;
+    (rows * inferences).min(most).max(rows)
+}
+
 impl Run for Fixed {
     fn run(&self, members: &[Member<'_>]) -> Result<Vec<Bytes>> {
         self.run_through(members, |left| &self.buckets[self.plan.bucket(left)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn;
+
+    #[test]
+    fn a_turn_has_as_many_inferences_as_its_time_has_room_for() {
+        assert_eq!(turn(4, 1270.0, 32), 16);
+        assert_eq!(turn(4, 33_000.0, 32), 4, "one that is longer than a turn");
+        assert_eq!(turn(32, 12.0, 32), 32, "no more than a batch may have");
+        assert_eq!(turn(1, 0.0, 1), 1);
     }
 }

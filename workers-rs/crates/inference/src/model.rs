@@ -64,8 +64,8 @@ impl Model {
         self.max_batch
     }
 
-    /// Rows that are worth joining: a batch of more takes as long as several batches, and its first answers wait for
-    /// its last ones.
+    /// Rows that are worth joining: the first answers of a batch wait for its last ones, and with more rows they would
+    /// only do that.
     pub fn rows_at_once(&self) -> usize {
         match &self.backend {
             Backend::Fixed(fixed) => fixed.rows_at_once(),

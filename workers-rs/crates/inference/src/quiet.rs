@@ -11,7 +11,7 @@ use crate::openvino::{Call, Core, Failure, Graph};
 use crate::settings::{Settings, Threads};
 
 /// Node types, sorted, that compute on whatever values they get.
-const TYPES: [&str; 55] = [
+const TYPES: [&str; 56] = [
     "Abs",
     "Add",
     "AvgPool",
@@ -33,6 +33,7 @@ const TYPES: [&str; 55] = [
     "GroupConvolution",
     "HSigmoid",
     "HSwish",
+    "HardSigmoid",
     "LRN",
     "Less",
     "LogicalAnd",
