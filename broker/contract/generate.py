@@ -21,6 +21,7 @@ import frames_source
 import names_source
 import numbers_source
 import numpy as np
+import plans_source
 import reference_source
 import typed_source
 import wavelets_source
@@ -42,6 +43,7 @@ def artifacts() -> dict[Path, str]:
         "claims.json": names_source.claims(),
         "arena.json": arena_source.arena(),
         "channel.json": channel_source.channel(),
+        "plans.json": plans_source.plans(),
         **{f"{NUMBERS}/{name}.json": {"cases": cases} for name, cases in numbers_source.operations().items()},
     }
     package = ROOT / "sdk-py" / "npufleet"

@@ -11,9 +11,10 @@ import pytest
 
 from npufleet import operations
 from npufleet.errors import FleetError, InvalidFrameError, UnknownOperationError
-from npufleet.wire import frame
+from npufleet.wire import contract, frame
 from npufleet.wire.claim import Claim
 from npufleet.wire.dtype import DTYPES
+from npufleet.wire.flow import Flow, request
 from npufleet.wire.subject import Subject
 from tests.contract import vectors
 from tests.contract.vectors import cases, check_answer
@@ -119,3 +120,39 @@ def test_one_bad_line_of_a_batch_does_not_touch_the_others() -> None:
     spectrum = operations.execute("fft", {"x": lines}, {})["y"]
     assert np.isfinite(spectrum[[0, 2]]).all()
     assert not np.isfinite(spectrum[1]).any()
+
+
+@pytest.mark.parametrize("case", cases("plans", "valid"))
+def test_valid_plan(case: dict[str, Any]) -> None:
+    plan, _ = Flow.decode(bytes.fromhex(case["frame_hex"]))
+    assert [[member.job_id("f") for member in stage] for stage in plan.stages] == case["jobs"]
+    steps = [[member.step for member in stage] for stage in plan.stages]
+    what = [[".".join(filter(None, (step["operation"], step.get("model")))) for step in stage] for stage in steps]
+    assert what == case["what"]
+
+
+@pytest.mark.parametrize("case", cases("plans", "invalid"))
+def test_invalid_plan(case: dict[str, Any]) -> None:
+    with pytest.raises(FleetError) as refused:
+        Flow.decode(bytes.fromhex(case["frame_hex"]))
+    assert refused.value.kind == case["kind"]
+    assert str(refused.value).startswith(case["says"])
+
+
+@pytest.mark.parametrize("case", cases("plans", "requests"))
+def test_request_of_a_step(case: dict[str, Any]) -> None:
+    plan, constants = Flow.decode(bytes.fromhex(case["frame_hex"]))
+    given = [frame.decode(bytes.fromhex(each))[0] for each in case["given_hex"]]
+    before, (*_, member) = plan.stages
+    if "kind" in case:
+        with pytest.raises(FleetError) as refused:
+            request(member, before, given, constants)
+        assert refused.value.kind == case["kind"]
+        assert str(refused.value).startswith(case["says"])
+        return
+    found, params = frame.decode(request(member, before, given, constants))
+    expected, all_params = frame.decode(bytes.fromhex(case["expect_hex"]))
+    assert contract.operation(member.step["operation"]).check_params(params) == all_params
+    assert {name: (a.dtype, a.shape, a.tobytes()) for name, a in found.items()} == {
+        name: (a.dtype, a.shape, a.tobytes()) for name, a in expected.items()
+    }

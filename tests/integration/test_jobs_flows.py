@@ -21,7 +21,7 @@ from npufleet import (
     Step,
 )
 from npufleet.wire import frame
-from tests.support.jobs_stand import connected, jobs_broker, messages, no_jobs, taking
+from tests.support.jobs_stand import connected, dead_letter, jobs_broker, messages, no_jobs, taking
 from tests.support.tracing import traced_process
 from tests.support.waiting import until
 from tests.support.worker_stand import SDK, client
@@ -173,12 +173,16 @@ async def test_a_failing_step_ends_the_chain_and_is_named(served: Broker) -> Non
         with pytest.raises(InvalidShapeError, match=r"step 2 \(fft\): .*a.*b"):
             await chain.result()
         assert (await chain.status()).state == "failed"
+        assert (await chain.step(2).wait()).state == "cancelled", "it was no job that could fail"
         slow = await fleet.chain(
             Step("echo", {"x": X}), [Step("echo", delay=30.0), Step("fft", axis=5)], Step("fft", inputs={"x": "1.x"})
         )
         with pytest.raises(InvalidParameterError, match=r"step 2 \(fft, member 2 of 2\)"):
             await slow.result()
         assert (await slow.step(2, 1).wait()).state == "cancelled", "what is left is cancelled"
+        async with client(served.url) as plain:
+            # What only the operation could refuse was a job, whoever submitted it, and ended as one.
+            await dead_letter(plain, "fft", slow.step(2, 2).id)
     await flow_over(served)
 
 

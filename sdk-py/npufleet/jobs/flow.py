@@ -121,9 +121,9 @@ class Prepared:
         written: dict[str, Any] = {"operation": step.operation}
         if step.model is not None:
             written["model"] = step.model
-        written["params"] = dict(step.params or {})
         if index == 0:
             return written
+        written["params"] = dict(step.params or {})
         if step.inputs is not None:
             written["inputs"] = dict(step.inputs)
         given = step.tensors

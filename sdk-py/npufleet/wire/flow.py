@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from npufleet.errors import InvalidFrameError, InvalidParameterError, InvalidShapeError
-from npufleet.wire import contract, frame
+from npufleet.wire import contract, dtype, frame
 from npufleet.wire.steps import checked, naming, wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,7 +67,7 @@ class Flow:
         if not isinstance(stages, list | tuple) or not 1 <= len(stages) <= STAGES:
             count = len(stages) if isinstance(stages, list | tuple) else "no list of"
             raise InvalidParameterError(f"a flow has {count} stages; allowed: 1 to {STAGES}")
-        made = tuple(tuple(_members(index, stage)) for index, stage in enumerate(stages))
+        made = tuple(_members(index, stage) for index, stage in enumerate(stages))
         for before, stage in pairwise(made):
             _check_wiring(before, stage)
         return cls(made)
@@ -91,22 +91,25 @@ def job_id(flow_id: str, stage: int, member: int | None = None) -> str:
     return f"{flow_id}-{stage}" + (f"-{member}" if member is not None else "")
 
 
-def taken(member: Member, before: Sequence[Member], given: Sequence[Arrays], constants: Arrays) -> dict[str, Any]:
-    """Return the tensors that a step takes; `given` is what the steps before it gave, in their order.
+def request(member: Member, before: Sequence[Member], given: Sequence[Arrays], constants: Arrays) -> bytes:
+    """Return the frame of a step's request; `given` is what the steps `before` it gave, in their order.
 
     After a group, a name that all members gave is theirs stacked along a new first dimension, and `<n>.<name>` is what
-    the n-th gave. Raises `InvalidShapeError` naming the step.
+    the n-th gave. The request is checked as far as the contract's rows say: what only its operation can refuse, its job
+    does. Raises `InvalidShapeError` naming the step, or what `frame.encode` does.
     """
     with member.naming():
         row = contract.operation(member.step["operation"])
-        common = [name for name in given[0] if all(name in each for each in given)]
-        names = common
+        names = common = [name for name in given[0] if all(name in each for each in given)]
         if before[0].count and "inputs" in member.step:
             names = [*common, *_singles(given)]
-        found = {}
-        for name, source, is_constant in wiring(row, member.step, _row(before), names, list(constants)):
-            found[name] = constants[source] if is_constant else _given(source, before, given)
-        return found
+        tensors = {
+            name: constants[source] if is_constant else _given(source, before, given)
+            for name, source, is_constant in wiring(row, member.step, _row(before), names, list(constants))
+        }
+        dtypes = {name: dtype.of(array.dtype) for name, array in tensors.items()}
+        row.check_inputs({name: (found.word, tensors[name].shape) for name, found in dtypes.items() if found})
+        return frame.encode(tensors, member.step.get("params"))
 
 
 def _given(source: str, before: Sequence[Member], given: Sequence[Arrays]) -> NDArray[Any]:
@@ -116,9 +119,9 @@ def _given(source: str, before: Sequence[Member], given: Sequence[Arrays]) -> ND
         number, _, name = source.partition(".")
         return given[int(number) - 1][name]
     parts = [each[source] for each in given]
-    kinds = {(part.dtype, part.shape) for part in parts}
+    kinds = {f"{part.dtype}{list(part.shape)}" for part in parts}
     if len(kinds) > 1:
-        shown = ", ".join(sorted(f"{dtype}{list(shape)}" for dtype, shape in kinds))
+        shown = ", ".join(sorted(kinds))
         raise InvalidShapeError(f"tensor '{source}' of the group is {shown}; allowed: all alike, or 'inputs' by number")
     return np.stack(parts)
 
@@ -133,15 +136,26 @@ def _row(members: Sequence[Member]) -> contract.Operation | None:
     return contract.operation(names.pop()) if len(names) == 1 else None
 
 
-def _members(index: int, stage: object) -> Iterable[Member]:
+def _members(index: int, stage: object) -> tuple[Member, ...]:
+    read = _step if index else _submitted
     if not isinstance(stage, list | tuple):
-        return [Member(checked(index, stage, contract.operation, nested=True), index + 1, 1, 0)]
+        return (Member(read(index, stage), index + 1, 1, 0),)
     if not 1 <= len(stage) <= MEMBERS:
         raise InvalidParameterError(f"step {index + 1} is a group of {len(stage)}; allowed: 1 to {MEMBERS}")
-    return [
-        Member(checked(index, step, contract.operation, nested=True), index + 1, number, len(stage))
-        for number, step in enumerate(stage, 1)
-    ]
+    return tuple(Member(read(index, step), index + 1, number, len(stage)) for number, step in enumerate(stage, 1))
+
+
+def _step(index: int, step: object) -> dict[str, Any]:
+    return checked(index, step, contract.operation, nested=True)
+
+
+def _submitted(index: int, step: object) -> dict[str, Any]:
+    """Read a step of the first stage, of which only the operation and the model matter."""
+    name, model = (step.get("operation"), step.get("model")) if isinstance(step, dict) else (None, None)
+    row = contract.OPERATIONS.get(name) if isinstance(name, str) else None
+    if row is None:
+        return _step(index, step)  # which says why not
+    return {"operation": row.name} | ({"model": model} if row.model and isinstance(model, str) else {})
 
 
 def _check_wiring(before: Sequence[Member], stage: Sequence[Member]) -> None:

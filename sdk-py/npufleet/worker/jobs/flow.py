@@ -14,10 +14,10 @@ from npufleet.broker import streams
 from npufleet.errors import CallCancelledError, FleetError, InternalError, from_kind
 from npufleet.transport import jetstream, payloads
 from npufleet.transport.together import together
-from npufleet.wire import contract, frame, header, job
-from npufleet.wire.flow import Flow, Member, taken
+from npufleet.wire import frame, header, job
+from npufleet.wire.flow import Flow, Member
+from npufleet.wire.flow import request as request_of
 from npufleet.wire.job import JobRequest
-from npufleet.wire.prepare import prepare
 from npufleet.wire.rules.common import check_result
 from npufleet.worker.jobs.outcome import insist
 from npufleet.worker.reply import failure
@@ -133,25 +133,22 @@ class Run:
     async def _submit_one(
         self, member: Member, before: Sequence[Member], given: Sequence[Arrays], constants: Arrays
     ) -> None:
-        step = member.step
-
         def build() -> bytes:
-            tensors = taken(member, before, given, constants)
-            with member.naming():
-                try:
-                    return prepare(contract.operation(step["operation"]), tensors, step.get("params"))
-                except FleetError:
-                    raise
-                except Exception as error:
-                    raise InternalError(f"{type(error).__name__}: {error}") from error
+            try:
+                return request_of(member, before, given, constants)
+            except FleetError:
+                raise
+            except Exception as error:
+                with member.naming():
+                    raise InternalError(f"its request could not be made: {type(error).__name__}: {error}") from error
 
         data = await asyncio.to_thread(build)
         flow, job_id = self._request, member.job_id(self._request.job_id)
         request = replace(
             flow,
             job_id=job_id,
-            operation=step["operation"],
-            model=step.get("model"),
+            operation=member.step["operation"],
+            model=member.step.get("model"),
             submitted=job.now_us(),
             notify=job.advance_subject(flow.job_id, self._prefix),
             idempotency_key=None,

@@ -173,18 +173,13 @@ impl OperationRow {
     /// # Errors
     /// `invalid_shape` naming the tensor, what it is and what is allowed.
     pub fn check_inputs(&self, layout: &Layout) -> Result<()> {
-        let Tensors::Declared(rows) = &self.inputs else {
+        let Some(rows) = self.declared_inputs() else {
             return Ok(());
         };
         for info in &layout.tensors {
-            let Some(row) = rows.iter().find(|row| row.matches(&info.name)) else {
-                let (name, allowed) = (shortened(&info.name), names(rows.iter().map(TensorRow::shown)));
-                return Err(shape_error(format!(
-                    "unknown tensor '{name}' for {}; allowed: {allowed}",
-                    self.name
-                )));
-            };
-            row.check(info)?;
+            if let Some(row) = self.input(&info.name)? {
+                row.check(info)?;
+            }
         }
         let missing = |row: &&TensorRow| !row.optional && layout.tensor(&row.name).is_none();
         if let Some(row) = rows.iter().find(missing) {
@@ -198,6 +193,21 @@ impl OperationRow {
 }
 
 impl OperationRow {
+    /// The input that a tensor of this name is; none where any are taken.
+    ///
+    /// # Errors
+    /// `invalid_shape` for a name that the operation does not take.
+    pub fn input(&self, name: &str) -> Result<Option<&TensorRow>> {
+        let Some(rows) = self.declared_inputs() else {
+            return Ok(None);
+        };
+        let found = rows.iter().find(|row| row.matches(name));
+        found.map(Some).ok_or_else(|| {
+            let (name, allowed) = (shortened(name), names(rows.iter().map(TensorRow::shown)));
+            shape_error(format!("unknown tensor '{name}' for {}; allowed: {allowed}", self.name))
+        })
+    }
+
     /// The inputs that are declared; none where any are taken.
     pub fn declared_inputs(&self) -> Option<&[TensorRow]> {
         match &self.inputs {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use npufleet_operations::pipeline::{Step, tensor};
 use npufleet_wire::contract::{self, OperationRow};
 use npufleet_wire::{Dtype, Error, ErrorKind, Frame, Output, Result, steps};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const STAGES: usize = 64;
 const MEMBERS: usize = 1000;
@@ -112,15 +112,37 @@ impl Plan {
                 .collect(),
             step => Ok(vec![Member::read(index, step, (1, 0))?]),
         });
-        let stages = stages.collect::<Result<_>>()?;
+        let stages: Vec<Vec<Member>> = stages.collect::<Result<_>>()?;
+        for pair in stages.windows(2) {
+            let (before, stage) = (row_of(&pair[0]), &pair[1]);
+            for member in stage {
+                check_wiring(before, member).map_err(|error| member.named(&error))?;
+            }
+        }
         Ok(Self { stages, constants })
     }
+}
+
+/// Refuses what can be known to fail before anything has run; `before` is the operation of the stage before, if it is one.
+fn check_wiring(before: Option<&OperationRow>, member: &Member) -> Result<()> {
+    let Some(row) = contract::operation(member.operation()).filter(|row| row.declared_inputs().is_some()) else {
+        return Ok(());
+    };
+    let given = ["inputs", "request_inputs"].map(|key| member.step[key].as_object());
+    for name in given.into_iter().flatten().flat_map(Map::keys) {
+        row.input(name).map_err(|error| invalid(error.message))?;
+    }
+    if before.is_none() && given[0].is_none() {
+        let text = "'inputs' is missing; it is needed after a group of different operations";
+        return Err(invalid(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// The request of a step; `given` is what the steps `before` gave, in their order.
 ///
 /// After a group, a name that all members gave is theirs stacked along a new first dimension, and `<n>.<name>` is what
-/// the n-th gave.
+/// the n-th gave. It is checked as far as the contract's rows say: what only the operation can refuse, its job does.
 ///
 /// # Errors
 /// Whatever is wrong with what it takes, naming the step.
@@ -134,10 +156,6 @@ fn taken(member: &Member, before: &[Member], given: &[Frame], constants: &Frame)
     let is_group = before.first().is_some_and(|first| first.count > 0);
     let common = common_names(given);
     let owner = row.map_or("the group", |row| row.name.as_str());
-    if is_group && row.is_none() && member.step.get("inputs").is_none() {
-        let text = "'inputs' is missing; it is needed after a group of different operations";
-        return Err(invalid(text.to_owned()));
-    }
     let pairs = step.pairs(&common, row)?;
     let constant_pairs = step.request_pairs(&pairs)?;
     let (mut parts, mut whole) = (Vec::new(), Vec::new());
@@ -175,7 +193,10 @@ fn common_names(given: &[Frame]) -> Vec<&str> {
 /// What one member of a group gave, as `<n>.<name>` says it.
 fn single<'a>(name: &'a str, source: &str, given: &'a [Frame], owner: &str) -> Result<Output<'a>> {
     let found = source.split_once('.').and_then(|(number, rest)| {
-        let frame = given.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+        let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+        // Only as it is listed: neither `+1` nor `01`.
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let frame = given.get(index).filter(|_| is_plain)?;
         tensor(name, rest, frame, owner).ok()
     });
     found.ok_or_else(|| {
@@ -247,113 +268,89 @@ fn invalid(text: String) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Map;
 
     use super::*;
 
-    fn plan(stages: Value) -> Result<Plan> {
-        let params = Map::from_iter([(STAGES_NAME.to_owned(), stages)]);
-        Plan::decode(npufleet_wire::frame::encode(&[], &params).unwrap())
+    const VECTORS: &str = include_str!("../../../../../broker/contract/vectors/plans.json");
+
+    fn cases(group: &str) -> Vec<Value> {
+        let mut vectors: Value = serde_json::from_str(VECTORS).unwrap();
+        serde_json::from_value(vectors[group].take()).unwrap()
     }
 
-    fn frame(tensors: &[(&str, &[f64])]) -> Frame {
-        let data: Vec<Vec<u8>> = tensors
-            .iter()
-            .map(|(_, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            .collect();
-        let shapes: Vec<_> = tensors.iter().map(|(_, values)| [values.len()]).collect();
-        let outputs: Vec<_> = tensors
-            .iter()
-            .zip(data.iter().zip(&shapes))
-            .map(|((name, _), (data, shape))| Output {
-                name,
-                dtype: Dtype::F64,
-                shape,
-                data,
-            })
-            .collect();
-        Frame::decode(npufleet_wire::frame::encode(&outputs, &Map::new()).unwrap()).unwrap()
+    fn bytes(hex: &Value) -> Bytes {
+        let digits = hex.as_str().unwrap();
+        let bytes = (0..digits.len()).step_by(2);
+        bytes
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect()
     }
 
-    /// Name, shape and numbers of a tensor.
-    type Taken = (String, Vec<usize>, Vec<f64>);
-
-    /// What a step takes after a group of two echoes.
-    fn after(step: &Value, given: &[Frame]) -> Result<Vec<Taken>> {
-        let plan = plan(json!([[{"operation": "echo"}, {"operation": "echo"}], step]))?;
-        let made = request(&plan.stages[1][0], &plan.stages[0], given, &frame(&[("w", &[7.0])]))?;
-        let made = Frame::decode(made)?;
-        let numbers = |data: &[u8]| {
-            data.chunks_exact(8)
-                .map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap()))
-                .collect()
-        };
-        let mut taken: Vec<_> = made
-            .tensors()
-            .map(|each| (each.info.name.clone(), each.info.shape.clone(), numbers(each.data)))
-            .collect();
-        taken.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(taken)
-    }
-
-    #[test]
-    fn ids_follow_from_the_plan() {
-        let plan = plan(json!([{"operation": "fft"}, [{"operation": "echo"}, {"operation": "echo"}]])).unwrap();
-        let ids: Vec<_> = plan.stages.iter().flatten().map(|member| member.job_id("f")).collect();
-        assert_eq!(ids, ["f-1", "f-2-1", "f-2-2"]);
-    }
-
-    #[test]
-    fn of_the_first_stage_only_the_operation_and_the_model_are_looked_at() {
-        let plan = plan(
-            json!([{"operation": "infer", "model": "m", "params": 3}, {"operation": "pipeline",
-            "params": {"steps": [{"operation": "fft"}]}}]),
+    fn assert_refused<T: std::fmt::Debug>(found: Result<T>, case: &Value) {
+        let (name, error) = (&case["name"], found.unwrap_err());
+        assert_eq!(case["kind"], error.kind.as_str(), "{name}: {error:?}");
+        assert!(
+            error.message.starts_with(case["says"].as_str().unwrap()),
+            "{name}: {error:?}"
         );
-        let first = &plan.unwrap().stages[0][0];
-        assert_eq!((first.operation(), first.model()), ("infer", Some("m")));
     }
 
     #[test]
-    fn what_a_step_takes_after_a_group() {
-        let given = [
-            frame(&[("x", &[0.0, 0.0]), ("a", &[1.0])]),
-            frame(&[("x", &[1.0, 1.0])]),
-        ];
-        let stacked = vec![("x".to_owned(), vec![2, 2], vec![0.0, 0.0, 1.0, 1.0])];
-        assert_eq!(after(&json!({"operation": "echo"}), &given).unwrap(), stacked);
-        let picked = json!({"operation": "echo", "inputs": {"one": "2.x", "a": "1.a"}, "request_inputs": {"w": "w"}});
-        let taken = after(&picked, &given).unwrap();
-        let names: Vec<_> = taken.iter().map(|(name, _, numbers)| (&**name, numbers[0])).collect();
-        assert_eq!(names, [("a", 1.0), ("one", 1.0), ("w", 7.0)]);
-        let missing = after(&json!({"operation": "echo", "inputs": {"x": "3.x"}}), &given).unwrap_err();
-        assert_eq!(missing.kind, ErrorKind::InvalidShape);
-        assert!(missing.message.starts_with("step 2 (echo): ") && missing.message.contains("'3.x'"));
-        let uneven = [frame(&[("x", &[0.0])]), frame(&[("x", &[1.0, 1.0])])];
-        let error = after(&json!({"operation": "echo"}), &uneven).unwrap_err();
-        assert!(error.message.contains("all alike"), "{error:?}");
-    }
-
-    #[test]
-    fn what_is_no_plan_is_refused() {
-        for stages in [
-            json!([]),
-            json!([[]]),
-            json!("fft"),
-            json!([{"operation": 3}]),
-            json!([{"operation": "no"}]),
-        ] {
-            assert_eq!(
-                plan(stages.clone()).unwrap_err().kind,
-                ErrorKind::InvalidParameter,
-                "{stages}"
-            );
+    fn valid_plans() {
+        for case in cases("valid") {
+            let plan = Plan::decode(bytes(&case["frame_hex"])).unwrap();
+            let of_all = |show: &dyn Fn(&Member) -> String| {
+                let stages = plan.stages.iter();
+                json!(
+                    stages
+                        .map(|stage| stage.iter().map(show).collect::<Vec<_>>())
+                        .collect::<Vec<_>>()
+                )
+            };
+            assert_eq!(case["jobs"], of_all(&|member| member.job_id("f")), "{}", case["name"]);
+            let what = of_all(&|member| match member.model() {
+                Some(model) => format!("{}.{model}", member.operation()),
+                None => member.operation().to_owned(),
+            });
+            assert_eq!(case["what"], what, "{}", case["name"]);
         }
-        assert_eq!(
-            Plan::decode(frame(&[]).bytes).unwrap_err().kind,
-            ErrorKind::InvalidFrame
-        );
-        let many = Value::Array(vec![json!({"operation": "fft"}); STAGES + 1]);
-        assert!(plan(many).unwrap_err().message.contains("65 stages"));
+    }
+
+    #[test]
+    fn invalid_plans() {
+        for case in cases("invalid") {
+            assert_refused(Plan::decode(bytes(&case["frame_hex"])), &case);
+        }
+    }
+
+    #[test]
+    fn requests_of_steps() {
+        for case in cases("requests") {
+            let name = &case["name"];
+            let plan = Plan::decode(bytes(&case["frame_hex"])).unwrap();
+            let given = case["given_hex"].as_array().unwrap();
+            let given: Vec<_> = given.iter().map(|each| Frame::decode(bytes(each)).unwrap()).collect();
+            let [before, stage] = &plan.stages[..] else {
+                panic!("{name}: not two stages");
+            };
+            let made = request(stage.last().unwrap(), before, &given, &plan.constants);
+            let Some(expected) = case.get("expect_hex") else {
+                assert_refused(made, &case);
+                continue;
+            };
+            let (made, expected) = (
+                Frame::decode(made.unwrap()).unwrap(),
+                Frame::decode(bytes(expected)).unwrap(),
+            );
+            assert_eq!(made.layout.params, expected.layout.params, "{name}");
+            assert_eq!(made.layout.tensors.len(), expected.layout.tensors.len(), "{name}");
+            for expected in expected.tensors() {
+                let made = made.tensor(&expected.info.name).unwrap();
+                let described = |info: &npufleet_wire::TensorInfo| (info.dtype, info.shape.clone());
+                assert_eq!(described(made.info), described(expected.info), "{name}");
+                assert_eq!(made.data, expected.data, "{name}");
+            }
+        }
     }
 
     proptest! {
