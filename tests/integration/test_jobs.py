@@ -113,6 +113,17 @@ async def test_many_jobs_in_atomic_batches(served: Broker) -> None:
         assert await fleet.submit_many("fft", []) == []
 
 
+async def test_ids_begin_with_the_time_and_are_never_the_same(served: Broker) -> None:
+    async with connected(served) as fleet:
+        began = time.time_ns() // 1_000_000
+        jobs = [await fleet.submit("echo", {"x": X}) for _ in range(3)]  # the later ones by the compiled core
+        jobs += await fleet.submit_many("echo", [{"x": X}] * 100)
+        ended = time.time_ns() // 1_000_000
+        await fleet.gather(jobs)
+    assert all(began <= int(job.id[:12], 16) <= ended for job in jobs)
+    assert len({job.id[12:] for job in jobs}) == len(jobs)
+
+
 async def test_jobs_submitted_together_may_be_unlike(served: Broker) -> None:
     many = [X, X + 1, X[:4], [1.0, 2.0], X.astype("f4"), X, np.zeros(70_000)]
     async with connected(served) as fleet:

@@ -142,8 +142,8 @@ def split(subject: str, prefix: str = PREFIX) -> tuple[str, str, str | None]:
 
 
 def new_id() -> str:
-    """Return a job id that nobody can guess."""
-    return secrets.token_hex(16)
+    """Return a job id that nobody can guess and that sorts after those of earlier milliseconds."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def id_of_key(operation: str, model: str | None, key: str) -> str:
