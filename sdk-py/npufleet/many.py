@@ -39,7 +39,8 @@ class RowCaller(Caller, ABC):
         """Run an operation on many rows, sent in requests of many rows each, and return the outputs in order.
 
         `rows` is an array, or a mapping of names to arrays, whose first dimension counts rows; a request holds as
-        many as fit well into a message, at most `rows_per_request` (default: the model's max_batch, for `infer`).
+        many as fit well into a message, more as soon as frames go past the broker and answers come quickly, and at
+        most `rows_per_request` (default: the model's max_batch, for `infer`).
         `concurrency` requests are in flight at once, each with `timeout` seconds. An array gives an array, a mapping
         gives a dict. The first error ends all of it.
         """
@@ -47,12 +48,14 @@ class RowCaller(Caller, ABC):
         arrays = row_requests.check(row, rows, params)
         _check_limits(rows_per_request, concurrency)
         limit = await self._limit(row, model, rows_per_request)
-        size = row_requests.rows_per_request(arrays, self._transport.max_payload, limit)
+        few = row_requests.rows_per_request(arrays, self._transport.max_payload, limit)
+        many = max(few, row_requests.rows_past_the_broker(arrays, concurrency)) if limit is None else few
+        sizes = row_requests.Sizes(few, many, lambda: self._transport.placements["arena"], timeout)
 
         def send(chunk: Arrays) -> Awaitable[Result]:
             return self.call(operation, chunk, params, model=model, timeout=timeout, lane=lane)
 
-        return _unwrapped(await row_requests.run(arrays, size, concurrency, send), rows)
+        return _unwrapped(await row_requests.run(arrays, sizes, concurrency, send), rows)
 
     def stream(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,13 @@ ROWS_LIMIT: Final = 1 << 20
 CONCURRENCY_LIMIT: Final = 4096
 BYTES_PER_REQUEST: Final = 256 * 1024
 """Larger messages gain nothing: the broker's rate is then bounded by bytes, not by requests."""
+
+LARGE_BYTES: Final = 2 * 1024 * 1024
+"""Of requests whose frames go past the broker, to which each costs the same whatever its size."""
+
+LARGE_BYTES_IN_FLIGHT: Final = 32 * 1024 * 1024
+LARGE_SECONDS: Final = 0.25
+"""How long such a request may take, and at most a quarter of its own time: others wait for it."""
 
 HEADER_ROOM: Final = 4096
 
@@ -55,34 +63,76 @@ def check(operation: contract.Operation, rows: object, params: Mapping[str, obje
 
 def rows_per_request(arrays: Arrays, max_payload: int, limit: int | None) -> int:
     """Return how many rows go into one request: by bytes, and by `limit` where it is given."""
+    by_bytes = _rows_in(arrays, min(BYTES_PER_REQUEST, max_payload - HEADER_ROOM))
+    return by_bytes if limit is None else min(by_bytes, limit)
+
+
+def rows_past_the_broker(arrays: Arrays, concurrency: int) -> int:
+    """Return how many rows go into one request whose frame the broker does not carry; at least one."""
+    total = sum(array.nbytes for array in arrays.values())
+    # Enough requests for all who work on them, to the end.
+    return _rows_in(arrays, min(LARGE_BYTES, LARGE_BYTES_IN_FLIGHT // concurrency, total // (4 * concurrency)))
+
+
+def _rows_in(arrays: Arrays, size: int) -> int:
     count = len(next(iter(arrays.values())))
     row_bytes = sum(array.nbytes for array in arrays.values()) // max(count, 1)
-    room = min(BYTES_PER_REQUEST, max_payload - HEADER_ROOM)
-    by_bytes = max(room // max(row_bytes, 1), 1)
-    return min(by_bytes, ROWS_LIMIT if limit is None else limit)
+    return min(max(size // max(row_bytes, 1), 1), ROWS_LIMIT)
 
 
 def cut(arrays: Arrays, size: int) -> Iterator[Arrays]:
     """Give the rows in pieces of at most `size`; no rows are one piece."""
-    for start in range(0, max(len(next(iter(arrays.values()))), 1), size):
-        yield {name: array[start : start + size] for name, array in arrays.items()}
+    return (chunk for _, chunk in _cut(arrays, lambda: size))
 
 
-async def run(arrays: Arrays, size: int, concurrency: int, send: Send) -> Arrays:
-    """Send the rows in requests of at most `size`, `concurrency` at a time; the first error ends all of it."""
+def _cut(arrays: Arrays, size: Callable[[], int]) -> Iterator[tuple[int, Arrays]]:
+    """Give the rows in pieces, each with the number of its first row; `size` says how many the next one has."""
+    start, count = 0, len(next(iter(arrays.values())))
+    while not start or start < count:
+        end = start + size()
+        yield start, {name: array[start:end] for name, array in arrays.items()}
+        start = end
+
+
+class Sizes:
+    """How many rows the next request has: `few`, and `many` as long as answers show that these go past the broker.
+
+    `placed` says how many requests of this connection have gone there, `timeout` how many seconds each has.
+    """
+
+    def __init__(self, few: int, many: int, placed: Callable[[], int], timeout: float) -> None:
+        self.few = self.next = few
+        self._many = many
+        self._placed = placed
+        self._timeout = timeout
+        self._before = placed()
+
+    def answered(self, rows: int, seconds: float, *, is_whole: bool) -> None:
+        """Hear of a request of so many rows; one that was split, or whose answer was, was too large for its way."""
+        if not is_whole:
+            self._many = self.few
+        is_quick = seconds * self._many <= min(LARGE_SECONDS, self._timeout / 4) * rows
+        self.next = self._many if is_quick and self._placed() > self._before else self.few
+
+
+async def run(arrays: Arrays, sizes: Sizes, concurrency: int, send: Send) -> Arrays:
+    """Send the rows in requests, `concurrency` at a time; the first error ends all of it."""
     count = len(next(iter(arrays.values())))
-    chunks = zip(range(0, max(count, 1), size), cut(arrays, size), strict=True)
+    chunks = _cut(arrays, lambda: sizes.next)
     outputs = Outputs(count)
 
     async def work() -> None:
         for first, chunk in chunks:
-            row = first
-            for part in await send_or_split(chunk, send):
+            row, began = first, time.monotonic()
+            parts = await send_or_split(chunk, send)
+            seconds = time.monotonic() - began
+            for part in parts:
                 row = outputs.put(row, part)
+            sizes.answered(row - first, seconds, is_whole=len(parts) == 1)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, -(-max(count, 1) // size))):
+            for _ in range(min(concurrency, -(-max(count, 1) // sizes.few))):
                 group.create_task(work())
     except BaseExceptionGroup as errors:
         # One error is what the caller asked about; the others are the same or follow from it.
