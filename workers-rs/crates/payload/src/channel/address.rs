@@ -27,6 +27,10 @@ impl Address {
         format!("tcp://{}", self.socket)
     }
 
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
     /// The owner's public CURVE key in Z85; none where it speaks plainly.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()

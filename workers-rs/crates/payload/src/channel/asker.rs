@@ -8,11 +8,14 @@ use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use super::Address;
 use super::connection::{Connection, Failure};
 use super::incoming::Incoming;
-use super::message::{PATIENCE_LIMIT_US, Request};
+use super::line::Patience;
+use super::message::PATIENCE_LIMIT_US;
 use super::pool::{Place, Pool};
 
 /// Connections that are tried for one frame; each goes on where the one before was lost.
 const ATTEMPTS: u32 = 3;
+/// How long a connection may take over which nothing but a release is said.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_micros(PATIENCE_LIMIT_US);
 
 /// The asking side of the channel; may be shared by any number of threads.
@@ -59,16 +62,16 @@ impl Asker {
             return Err(Error::new(ErrorKind::PayloadTooLarge, message));
         }
         let deadline = Instant::now() + timeout.min(LONGEST);
+        let patience = Patience { deadline, wanted };
         let place = self.pool.place(deadline).ok_or_else(busy)?;
         let mut incoming = Incoming::new(claim.length as usize);
         for _ in 0..ATTEMPTS {
             let mut connection = place.take(address).map_or_else(|| Connection::open(address), Ok)?;
-            match connection.fetch(claim, &mut incoming, deadline, wanted) {
+            match connection.fetch(claim, &mut incoming, &patience) {
                 Ok(()) => {
-                    if release {
-                        let _ = connection.say(&release_of(claim));
+                    if !release || connection.release(claim, &patience) {
+                        place.keep(address, connection);
                     }
-                    place.keep(address, connection);
                     return Ok(incoming.finish());
                 }
                 Err(Failure::Lost) => place.forget(address),
@@ -92,19 +95,15 @@ impl Asker {
     /// `overloaded` without descriptors, `unsupported` as [`Asker::fetch`].
     pub fn release(&self, address: &Address, claim: &Claim) -> Result<()> {
         let place: Place<'_> = self.pool.place(Instant::now()).ok_or_else(busy)?;
-        let connection = place.take(address).map_or_else(|| Connection::open(address), Ok)?;
-        if connection.say(&release_of(claim)).is_ok() {
+        let mut connection = place.take(address).map_or_else(|| Connection::open(address), Ok)?;
+        let patience = Patience {
+            deadline: Instant::now() + RELEASE_TIMEOUT,
+            wanted: &|| true,
+        };
+        if connection.release(claim, &patience) {
             place.keep(address, connection);
         }
         Ok(())
-    }
-}
-
-fn release_of(claim: &Claim) -> Request {
-    Request::Release {
-        arena: claim.arena,
-        slot: claim.slot,
-        generation: claim.generation,
     }
 }
 

@@ -51,6 +51,12 @@ impl Endpoint {
         }
     }
 
+    /// Why nobody can listen there.
+    pub(crate) fn refused(self, why: &dyn std::fmt::Display) -> Error {
+        let message = format!("payload channel: cannot listen at {}: {why}", self.to_bind());
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
     /// The address that others are told.
     pub(crate) fn host(self) -> Result<IpAddr> {
         let host = self.advertised.unwrap_or(self.socket.ip());

@@ -1,8 +1,10 @@
 //! A frame being put together from its chunks.
 
+use std::mem::MaybeUninit;
+
 use bytes::Bytes;
 use memmap2::{Advice, MmapMut};
-use npufleet_zeromq::{Message, Socket};
+use npufleet_zeromq::Message;
 
 use super::message::CHUNK_BYTES;
 
@@ -40,30 +42,70 @@ impl Incoming {
         self.received
     }
 
-    /// Takes the bytes that wait in the socket; `None` when they are none or too many.
-    pub(super) fn take(&mut self, socket: &Socket) -> npufleet_zeromq::Result<Option<()>> {
-        if self.length <= CHUNK_BYTES && self.received == 0 {
-            let message = socket.receive()?;
-            self.received = message.as_ref().len();
+    /// Whether a chunk of so many bytes may come next: a frame that fits in one comes in one.
+    pub(super) fn expects(&self, size: usize) -> bool {
+        let left = self.length - self.received;
+        if self.length <= CHUNK_BYTES {
+            size == left
+        } else {
+            (1..=left).contains(&size)
+        }
+    }
+
+    /// Takes an expected chunk as libzmq received it.
+    pub(super) fn take(&mut self, message: Message) {
+        if message.as_ref().len() == self.length {
+            self.received = self.length;
             self.held = Held::Whole(message);
-            return Ok((self.received == self.length).then_some(()));
+        } else {
+            self.put(message.as_ref());
         }
-        let message = socket.receive()?;
-        let bytes = message.as_ref();
-        if bytes.is_empty() || bytes.len() > self.length - self.received {
-            return Ok(None);
-        }
-        if let Held::Nothing = self.held {
-            self.held = room(self.length);
-        }
+    }
+
+    /// Takes bytes of an expected chunk.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.make_room();
         let end = self.received + bytes.len();
         match &mut self.held {
+            Held::Nothing | Held::Whole(_) => {}
             Held::Parts(parts) => parts.extend_from_slice(bytes),
             Held::Pages(pages) => pages[self.received..end].copy_from_slice(bytes),
-            Held::Nothing | Held::Whole(_) => return Ok(None),
         }
         self.received = end;
-        Ok(Some(()))
+    }
+
+    /// Where the frame's next bytes belong. Only bytes are written there, never what is uninitialised.
+    #[allow(unsafe_code)]
+    pub(super) fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+        self.make_room();
+        match &mut self.held {
+            Held::Nothing | Held::Whole(_) => &mut [],
+            Held::Parts(parts) => parts.spare_capacity_mut(),
+            Held::Pages(pages) => {
+                let place: *mut [u8] = &raw mut pages[self.received..];
+                // SAFETY: the same memory, borrowed as long; bytes that are written leave bytes.
+                unsafe { &mut *(place as *mut [MaybeUninit<u8>]) }
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if let Held::Nothing | Held::Whole(_) = self.held {
+            self.held = room(self.length);
+        }
+    }
+
+    /// Counts bytes in.
+    ///
+    /// # Safety
+    /// So many bytes at the beginning of [`Incoming::room`] were written.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn filled(&mut self, count: usize) {
+        if let Held::Parts(parts) = &mut self.held {
+            // SAFETY: the caller's promise.
+            unsafe { parts.set_len(self.received + count) };
+        }
+        self.received += count;
     }
 
     pub(super) fn is_complete(&self) -> bool {

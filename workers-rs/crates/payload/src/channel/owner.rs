@@ -2,25 +2,23 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
-use npufleet_zeromq::{Interest, Kind, Message, Setting, Socket, poll};
 use parking_lot::RwLock;
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::curve::CurveDoor;
+use super::door::{Closed, Door, Said};
 use super::message::{Answer, Request, TEXT_BYTES, transfer_of};
+use super::plain::PlainDoor;
 use super::transfer::{Transfer, Transfers};
 use super::{Address, Endpoint, Security, Source, context};
 
-/// Largest message that an asker may send: a request, or a step of CURVE's handshake.
-const LARGEST_REQUEST: i64 = 1024;
-/// Messages that may wait for or from one asker: shares of slots, and requests.
-const HIGH_WATER: i32 = 256;
 /// Requests that are taken before the next chunks are sent.
 const AT_ONCE: usize = 64;
 /// How often transfers are looked at that nobody goes on with.
@@ -47,27 +45,21 @@ impl Owner {
     pub fn open(endpoint: Endpoint, security: Security) -> Result<Self> {
         let host = endpoint.host()?;
         let keys = security.keys(host)?;
-        let context = context::context()?;
-        let socket = context.socket(Kind::Router).map_err(|error| context::short(&error))?;
-        let bound = context::limit(&socket, endpoint.socket.is_ipv6(), HIGH_WATER, LARGEST_REQUEST)
-            .and_then(|()| socket.set(Setting::RouterMandatory, 1))
-            .and_then(|()| keys.as_ref().map_or(Ok(()), |keys| socket.serve_curve(keys)))
-            .and_then(|()| socket.bind(&endpoint.to_bind()));
-        let bound = bound.map_err(|error| unavailable(&format!("cannot listen at {}: {error}", endpoint.to_bind())))?;
-        let port = bound.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let port = port.ok_or_else(|| unavailable(&format!("listens at {bound}, which has no port")))?;
-        let sources = Sources::default();
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|error| context::short(&error))?);
+        let (door, port): (Box<dyn Door>, u16) = match &keys {
+            Some(keys) => boxed(CurveDoor::open(endpoint, keys, stop.clone())?),
+            None => boxed(PlainDoor::open(endpoint, stop.clone())?),
+        };
+        let sources = Sources::default();
         let serving = Serving {
-            socket,
+            door,
             sources: sources.clone(),
             transfers: Transfers::default(),
         };
-        let told = stop.clone();
         let thread = thread::Builder::new()
             .name("npufleet-channel".to_owned())
-            .spawn(move || serving.run(&told));
+            .spawn(move || serving.run());
         Ok(Self {
             address: Address::new(SocketAddr::new(host, port), keys.map(|keys| keys.public)),
             sources,
@@ -106,19 +98,20 @@ impl Drop for Owner {
     }
 }
 
-fn unavailable(message: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("payload channel: {message}"))
+fn boxed(opened: (impl Door + 'static, u16)) -> (Box<dyn Door>, u16) {
+    (Box::new(opened.0), opened.1)
 }
 
 /// The thread's own.
 struct Serving {
-    socket: Socket,
+    door: Box<dyn Door>,
     sources: Sources,
     transfers: Transfers,
 }
 
 impl Serving {
-    fn run(mut self, stop: &OwnedFd) {
+    /// Serves until it is told to stop, or cannot.
+    fn run(mut self) {
         let mut goes_on = false;
         loop {
             let wait = match (goes_on, self.transfers.is_empty()) {
@@ -126,43 +119,30 @@ impl Serving {
                 (false, false) => LOOK,
                 (false, true) => QUIET,
             };
-            let ready = poll(
-                [Interest::Socket(&self.socket), Interest::Descriptor(stop.as_fd())],
-                wait,
-            );
-            let Ok([asked, false]) = ready else { return };
-            if asked && self.take().is_err() {
+            let Ok(true) = self.door.wait(wait) else { return };
+            let Ok(any) = self.take().and_then(|()| self.transfers.turn(&mut *self.door)) else {
                 return;
-            }
-            match self.transfers.turn(&self.socket) {
-                Ok(any) => goes_on = any,
-                Err(_) => return,
-            }
+            };
+            goes_on = any;
             self.transfers.forget_old();
         }
     }
 
     /// Takes the requests that wait, not all of them when there are many.
-    fn take(&mut self) -> npufleet_zeromq::Result<()> {
+    fn take(&mut self) -> std::result::Result<(), Closed> {
         for _ in 0..AT_ONCE {
-            let peer = match self.socket.receive() {
-                Ok(peer) => Bytes::copy_from_slice(peer.as_ref()),
-                Err(error) if error.would_block() => break,
-                Err(error) => return Err(error),
+            let Some(Said { peer, request }) = self.door.hear()? else {
+                break;
             };
-            let mut parts = Vec::new();
-            while self.socket.more()? {
-                parts.push(self.socket.receive()?);
-            }
-            match &parts[..] {
-                [only] => self.obey(peer, only.as_ref())?,
-                _ => self.refuse(&peer, 0, &malformed())?,
+            match request {
+                Some(request) => self.obey(peer, &request)?,
+                None => self.refuse(&peer, 0, &malformed())?,
             }
         }
         Ok(())
     }
 
-    fn obey(&mut self, peer: Bytes, bytes: &[u8]) -> npufleet_zeromq::Result<()> {
+    fn obey(&mut self, peer: Bytes, bytes: &[u8]) -> std::result::Result<(), Closed> {
         match Request::decode(bytes) {
             Some(Request::Fetch {
                 transfer,
@@ -225,21 +205,15 @@ impl Serving {
         Ok((frame, offset as usize))
     }
 
-    fn refuse(&self, peer: &[u8], transfer: u64, error: &Error) -> npufleet_zeromq::Result<()> {
+    fn refuse(&mut self, peer: &[u8], transfer: u64, error: &Error) -> std::result::Result<(), Closed> {
         let kind = match error.kind {
             ErrorKind::InvalidFrame | ErrorKind::Overloaded => error.kind,
             _ => ErrorKind::PayloadLost,
         };
         let text: String = error.message.chars().take(TEXT_BYTES / 4).collect();
-        match self.socket.send(Message::copy(peer)?, true) {
-            Ok(()) => {}
-            // An asker that does not read what it asked for, or that left.
-            Err(error) if error.would_block() || error.is_unreachable() => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        self.socket
-            .send(Message::copy(&Answer::Refused { transfer, kind }.encode())?, true)?;
-        self.socket.send(Message::copy(text.as_bytes())?, false)
+        let head = Answer::Refused { transfer, kind }.encode();
+        // An asker that does not read what it asked for, or that left, is not told.
+        self.door.send(peer, &head, text.into()).map(drop)
     }
 }
 

@@ -46,11 +46,17 @@ impl Pool {
 }
 
 impl Place<'_> {
-    /// A connection that was used before, the latest.
+    /// A connection that was used before, the latest that its owner has not ended.
     pub(super) fn take(&self, address: &Address) -> Option<Connection> {
-        let mut state = self.0.state.lock();
-        let found = state.idle.iter().rposition(|(_, to, _)| to == address)?;
-        Some(state.idle.remove(found).2)
+        loop {
+            let mut state = self.0.state.lock();
+            let found = state.idle.iter().rposition(|(_, to, _)| to == address)?;
+            let connection = state.idle.remove(found).2;
+            drop(state);
+            if connection.is_open() {
+                return Some(connection);
+            }
+        }
     }
 
     /// Drops the connections to an owner that one was just lost to: the others are as old.

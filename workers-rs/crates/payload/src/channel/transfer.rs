@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use npufleet_zeromq::{Message, Socket};
 
+use super::door::{Closed, Door, Sent};
 use super::message::{Answer, CHUNK_BYTES, CREDIT_LIMIT, IDLE_LIMIT, TRANSFERS_LIMIT};
 
 /// One frame on its way to one asker.
@@ -28,7 +28,7 @@ enum Step {
 }
 
 impl Transfer {
-    fn step(&mut self, socket: &Socket) -> npufleet_zeromq::Result<Step> {
+    fn step(&mut self, door: &mut dyn Door) -> Result<Step, Closed> {
         if self.credit == 0 {
             return Ok(Step::Waits);
         }
@@ -38,15 +38,12 @@ impl Transfer {
             offset: self.sent as u64,
             length: self.frame.len() as u64,
         };
-        match socket.send(Message::copy(&self.peer)?, true) {
-            Ok(()) => {}
-            Err(error) if error.would_block() => return Ok(Step::Waits),
-            Err(error) if error.is_unreachable() => return Ok(Step::Gone),
-            Err(error) => return Err(error),
+        // The slot's own bytes: they are not copied before the system takes them.
+        match door.send(&self.peer, &head.encode(), self.frame.slice(self.sent..end))? {
+            Sent::Yes => {}
+            Sent::Full => return Ok(Step::Waits),
+            Sent::Gone => return Ok(Step::Gone),
         }
-        socket.send(Message::copy(&head.encode())?, true)?;
-        // The slot's own bytes: libzmq drops this share of them when they have been sent.
-        socket.send(Message::borrow(self.frame.slice(self.sent..end))?, false)?;
         self.sent = end;
         self.credit -= 1;
         Ok(if end == self.frame.len() {
@@ -98,11 +95,11 @@ impl Transfers {
     }
 
     /// Sends a chunk of every transfer that may send one, and says whether there was one.
-    pub(super) fn turn(&mut self, socket: &Socket) -> npufleet_zeromq::Result<bool> {
+    pub(super) fn turn(&mut self, door: &mut dyn Door) -> Result<bool, Closed> {
         let mut any = false;
         for _ in 0..self.0.len() {
             let Some(mut transfer) = self.0.pop_front() else { break };
-            match transfer.step(socket)? {
+            match transfer.step(door)? {
                 Step::Sent => any = true,
                 Step::Waits => {}
                 Step::Finished | Step::Gone => continue,

@@ -5,4 +5,5 @@ mod faults;
 mod forged;
 mod leaks;
 mod shelf;
+mod strangers;
 mod transfers;
