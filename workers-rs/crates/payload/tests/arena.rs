@@ -58,6 +58,25 @@ fn a_frame_is_read_where_it_lies() {
 }
 
 #[test]
+fn an_arena_that_is_not_here_is_looked_for_once_a_second() {
+    let (place, arena, peers) = open();
+    let file = files(&place).remove(0);
+    let away = place.0.join("away");
+    fs::rename(&file, &away).unwrap();
+    let begun = Instant::now();
+    assert!(!peers.can_open(arena.id()));
+    fs::rename(&away, &file).unwrap();
+    while !peers.can_open(arena.id()) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is here again");
+        std::thread::yield_now();
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "it was not looked for at each request"
+    );
+}
+
+#[test]
 fn a_claim_is_void_after_its_slot_was_used_again() {
     let (_place, arena, peers) = open();
     let first = arena.put(&[b"first"]).unwrap().claim();

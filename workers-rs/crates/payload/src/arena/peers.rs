@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::RwLock;
@@ -18,6 +18,8 @@ use super::words::{GENERATIONS, Word as _, take};
 
 /// Arenas kept open; beyond, those of processes that are no more are closed, or all.
 const KEPT: usize = 128;
+/// How long an arena that is not here is not looked for again.
+const ABSENT: Duration = Duration::from_secs(1);
 /// How often it is looked whose owner is no more.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,8 @@ pub struct Peers(Arc<Inner>);
 struct Inner {
     folder: Option<Folder>,
     known: RwLock<HashMap<[u8; 16], Arc<Peer>>>,
+    /// Arenas that were looked for and are not here: those of other hosts, which each of their requests names.
+    absent: RwLock<HashMap<[u8; 16], Instant>>,
     is_swept: AtomicBool,
 }
 
@@ -60,6 +64,7 @@ impl Peers {
         Self(Arc::new(Inner {
             folder,
             known: RwLock::default(),
+            absent: RwLock::default(),
             is_swept: AtomicBool::new(false),
         }))
     }
@@ -132,8 +137,19 @@ impl Inner {
             return Some(peer);
         }
         let folder = self.folder.as_ref()?;
+        let absent = self.absent.read().get(&arena).copied();
+        if absent.is_some_and(|since| since.elapsed() < ABSENT) {
+            return None;
+        }
         fork::watch().ok()?;
-        let (file, limit) = folder.open(arena)?;
+        let Some((file, limit)) = folder.open(arena) else {
+            let mut absent = self.absent.write();
+            if absent.len() >= KEPT {
+                absent.clear();
+            }
+            absent.insert(arena, Instant::now());
+            return None;
+        };
         let peer = Arc::new(Peer {
             words: Map::of_another(&file, DATA, Access::Write).ok()?,
             data: Map::of_another(&file, limit, Access::Read).ok()?,

@@ -4,6 +4,7 @@
 mod faults;
 mod forged;
 mod leaks;
+mod limits;
 mod shelf;
 mod strangers;
 mod transfers;
