@@ -32,13 +32,20 @@ PATIENCE = 30.0
 class Broker:
     """A nats-server with JetStream on a free port, which can be restarted on the same one.
 
-    `jetstream` are settings of that block, `store` is where it keeps its files, `address` where it listens.
+    `jetstream` are settings of that block, `store` is where it keeps its files, `address` where it listens. Other keywords
+    are its environment.
     """
 
     def __init__(
-        self, *settings: str, store: Path | None = None, jetstream: str = "", address: str = "127.0.0.1"
+        self,
+        *settings: str,
+        store: Path | None = None,
+        jetstream: str = "",
+        address: str = "127.0.0.1",
+        **environment: str,
     ) -> None:
         self._address = address
+        self._environment = {**os.environ, **environment}
         self._folder = tempfile.TemporaryDirectory(prefix="npufleet-test-")
         configuration = Path(self._folder.name, "server.conf")
         # The streams reserve more than a small disk has.
@@ -51,7 +58,9 @@ class Broker:
     def start(self) -> None:
         words = ["-a", self._address, "-p", str(self.port), "--ports_file_dir", self._folder.name]
         command = [str(find_server()), "-c", str(self._configuration), *words]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         folder, pid = Path(self._folder.name), self.process.pid
         self.port = wait_until(lambda: port_of(folder, pid), "the broker's start")
 
