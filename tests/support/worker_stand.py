@@ -32,8 +32,8 @@ PATIENCE = 30.0
 class Broker:
     """A nats-server with JetStream on a free port, which can be restarted on the same one.
 
-    `jetstream` are settings of that block, `store` is where it keeps its files, `address` where it listens. Other keywords
-    are its environment.
+    `jetstream` are settings of that block, `store` is where it keeps its files, `address` where it listens. Further
+    keywords are its environment.
     """
 
     def __init__(
