@@ -3,7 +3,11 @@
 mod extend;
 mod filters;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod lattice;
 mod line;
+#[cfg(target_arch = "x86_64")]
+mod neighbours;
 mod request;
 mod sweep;
 mod work;

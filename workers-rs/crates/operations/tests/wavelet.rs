@@ -108,6 +108,51 @@ fn lines_across_memory_are_those_along_it() {
 }
 
 #[test]
+fn lines_side_by_side_are_those_alone() {
+    let rows = 6;
+    let check = |samples: &[f64], params: &Value, near: &dyn Fn(f64, f64) -> bool| {
+        let count = samples.len() / rows;
+        let beside = run("wavelet", request(samples, &[rows, count], params.clone())).unwrap();
+        for (row, line) in samples.chunks_exact(count).enumerate() {
+            let alone = run("wavelet", request(line, &[count], params.clone())).unwrap();
+            for tensor in Frame::decode(alone.clone()).unwrap().tensors() {
+                let name = &tensor.info.name;
+                let (alone, beside) = (numbers(alone.clone(), name), numbers(beside.clone(), name));
+                for (alone, beside) in alone.iter().zip(&beside[row * alone.len()..]) {
+                    assert!(
+                        near(*alone, *beside),
+                        "{params} {count} {name} {row}: {beside}, alone {alone}"
+                    );
+                }
+            }
+        }
+    };
+    for wavelet in wavelets() {
+        for mode in MODES {
+            for count in [35, 64, 131] {
+                let params = json!({"wavelet": wavelet, "mode": mode});
+                check(&noise(rows * count), &params, &|alone, beside| {
+                    (alone - beside).abs() < 1e-13 * alone.abs().max(1.0)
+                });
+            }
+        }
+    }
+    for odd in [f64::NAN, f64::INFINITY, 1.7e308] {
+        for place in [0, 50, 99] {
+            let mut samples = noise(rows * 100);
+            samples[100 + place] = odd;
+            let is_same =
+                |alone: f64, beside: f64| alone.to_bits() == beside.to_bits() || alone.is_nan() && beside.is_nan();
+            let is_near = |alone: f64, beside: f64| {
+                is_same(alone, beside) || (alone - beside).abs() < 1e-10 * alone.abs().max(1e-3)
+            };
+            let params = json!({"wavelet": "db4"});
+            check(&samples, &params, if odd.is_finite() { &is_near } else { &is_same });
+        }
+    }
+}
+
+#[test]
 fn rows_are_lines() {
     let rows = |shape: &[usize], axis: i64| {
         let samples = noise(shape.iter().product());

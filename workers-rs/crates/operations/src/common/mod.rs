@@ -6,7 +6,7 @@
 //! - [`Norm`], [`Window`]: scaling and weighting, by the words of `scipy`.
 //! - `segments`: lines cut into windowed segments, and the spectrum of each.
 //! - `statistics`: sums, means and medians; `linear`: small matrices.
-//! - `parameters`, `reply`, `real`: from a request's words and bytes, and to a reply's.
+//! - `parameters`, `reply`, `real`: from a request's words and bytes, and to a reply's; `turn`: lines to rows, and back.
 
 mod buffers;
 pub(crate) mod linear;
@@ -24,6 +24,8 @@ mod sample;
 mod segments;
 mod statistics;
 mod sweep;
+#[cfg(target_arch = "x86_64")]
+mod turn;
 mod window;
 
 pub(crate) use buffers::{give_back, sized};
@@ -42,4 +44,6 @@ pub(crate) use sample::fill;
 pub(crate) use segments::{Segments, Transform, tabulate};
 pub(crate) use statistics::{mean, median, weighted_sum};
 pub(crate) use sweep::Sweep;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use turn::{SIDE, turn};
 pub use window::Window;

@@ -7,14 +7,12 @@
 use std::marker::PhantomData;
 
 use pulp::x86::V3;
-use pulp::{NullaryFnOnce, Simd, cast, f64x4};
+use pulp::{NullaryFnOnce, Simd, f64x4};
 
 use super::kernel::{LANES, Row};
 use super::sections::Section;
-use crate::common::Real;
+use crate::common::{Real, SIDE, turn};
 
-/// Doubles of a vector: the sides of the squares that are turned.
-const SIDE: usize = 4;
 /// Samples of a line that are turned at once, whole cache lines of doubles: lines whose length is a power of two compete
 /// for the same few places in the cache.
 const STEP: usize = 2 * SIDE;
@@ -126,18 +124,4 @@ fn recursion(simd: V3, section: &Section, state: &mut [Vectors; 2], rows: &mut [
         }
     }
     *state = [z0, z1];
-}
-
-/// Makes rows of columns.
-#[inline(always)]
-fn turn(simd: V3, [a, b, c, d]: [f64x4; SIDE]) -> [f64x4; SIDE] {
-    let even = |one, other| simd.avx._mm256_unpacklo_pd(cast(one), cast(other));
-    let odd = |one, other| simd.avx._mm256_unpackhi_pd(cast(one), cast(other));
-    let ([ab, cd], [ab_odd, cd_odd]) = ([even(a, b), even(c, d)], [odd(a, b), odd(c, d)]);
-    [
-        cast(simd.avx._mm256_permute2f128_pd::<0x20>(ab, cd)),
-        cast(simd.avx._mm256_permute2f128_pd::<0x20>(ab_odd, cd_odd)),
-        cast(simd.avx._mm256_permute2f128_pd::<0x31>(ab, cd)),
-        cast(simd.avx._mm256_permute2f128_pd::<0x31>(ab_odd, cd_odd)),
-    ]
 }

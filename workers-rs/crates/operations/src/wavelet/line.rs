@@ -88,7 +88,7 @@ fn split<T: Real>(
         let to = ((front + line.len()).saturating_sub(start) / 2).clamp(from, pairs);
         for element in start..start + 2 * from {
             halves[element % 2][(element - start) / 2] = match element.checked_sub(front) {
-                None => before(mode, line, front - element),
+                None => before(mode, |at| line[at], line.len(), front - element),
                 Some(inside) => line[inside],
             };
         }
@@ -99,7 +99,7 @@ fn split<T: Real>(
             let inside = element - front;
             halves[element % 2][(element - start) / 2] = match (inside + 1).checked_sub(line.len()) {
                 None | Some(0) => line[inside],
-                Some(beyond) => behind(mode, line, beyond),
+                Some(beyond) => behind(mode, |at| line[at], line.len(), beyond),
             };
         }
         analyse(halves.each_ref().map(|half| &**half), bank, low, high);

@@ -6,8 +6,10 @@ use npufleet_wire::Result;
 
 use super::filters::Bank;
 use super::line::{decompose, reconstruct, shrink};
+#[cfg(target_arch = "x86_64")]
+use super::neighbours::Neighbours;
 use super::request::{MAX_LEVELS, Method, Request};
-use super::work::{Levels, Real, Work};
+use super::work::{LANES, Levels, Real, Work};
 use crate::Context;
 use crate::common::{Lines, POINTS_PER_CHECK, Pace, sized};
 
@@ -56,7 +58,14 @@ impl<T: Real> Sweep<'_, T> {
         let lines = sized(&mut work.sources, total(self.sources));
         let mut places = [(0, 0); MAX_LEVELS + 1];
         let places = &mut places[..self.targets.len()];
+        let mut is_done = false;
         for slab in 0..self.request.lines.outer {
+            if slab % LANES == 0 {
+                is_done = self.neighbours(slab, area, &mut work.rows, pace)?;
+            }
+            if is_done {
+                continue;
+            }
             let own = |length| slab * length * size_of::<T>()..(slab + 1) * length * size_of::<T>();
             let alone = match *self.sources {
                 [(bytes, length)] => bytemuck::try_cast_slice(&bytes[own(length)]).ok(),
@@ -76,6 +85,54 @@ impl<T: Real> Sweep<'_, T> {
             self.line(line, area, places, &mut work.coefficients, &mut work.levels, pace)?;
         }
         Ok(())
+    }
+
+    /// Decomposes some lines from one on side by side; false where that is not possible.
+    #[cfg(target_arch = "x86_64")]
+    fn neighbours(
+        &self,
+        slab: usize,
+        area: &mut [T],
+        rows: &mut [Vec<[f64; LANES]>; 2],
+        pace: &mut Pace<'_>,
+    ) -> Result<bool> {
+        let Request {
+            method,
+            filters,
+            mode,
+            lines,
+            ..
+        } = self.request;
+        let (Method::Decompose, Some(lattice), [(x, length)], Some(simd)) =
+            (method, &filters.lattice, self.sources, pulp::x86::V3::try_new())
+        else {
+            return Ok(false);
+        };
+        if size_of::<T>() != size_of::<f64>() || self.targets.len() == 1 || slab + LANES > lines.outer {
+            return Ok(false);
+        }
+        let mut places = [(0, 0); MAX_LEVELS + 1];
+        for (place, &(start, count)) in places.iter_mut().zip(self.targets) {
+            *place = (start + slab * count, count);
+        }
+        let neighbours = Neighbours {
+            simd,
+            lattice,
+            mode: *mode,
+            x: &x[slab * length * size_of::<T>()..],
+            length: *length,
+            area: bytemuck::cast_slice_mut(area),
+            places: &places[..self.targets.len()],
+            rows,
+            pace,
+        };
+        neighbours.decompose()
+    }
+
+    /// None are where the vectors for it are missing.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn neighbours(&self, _: usize, _: &mut [T], _: &mut [Vec<[f64; LANES]>; 2], _: &mut Pace<'_>) -> Result<bool> {
+        Ok(false)
     }
 
     /// Lines across memory, a block of neighbours at a time.

@@ -1,23 +1,26 @@
 //! The numbers that lines are made of, and the buffers that a thread keeps for them.
 
 use std::cell::RefCell;
-use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 use bytemuck::Pod;
 
+use super::extend::Element;
 use crate::common::give_back;
+
+/// Lines that are decomposed side by side.
+pub(super) const LANES: usize = 4;
 
 /// A number that samples and coefficients are made of; everything is computed in its own precision.
 pub(super) trait Real:
-    Pod
-    + Default
+    Element
+    + Pod
     + PartialOrd
     + Add<Output = Self>
     + AddAssign
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
-    + Neg<Output = Self>
 {
     /// The bits of a number, which without a sign are in its order.
     type Bits: Pod + Ord;
@@ -69,6 +72,25 @@ macro_rules! real {
                 })
             }
         }
+
+        impl Element for $float {
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self + other
+            }
+            #[inline(always)]
+            fn minus(self, other: Self) -> Self {
+                self - other
+            }
+            #[inline(always)]
+            fn negated(self) -> Self {
+                -self
+            }
+            #[inline(always)]
+            fn times(self, count: usize) -> Self {
+                self * count as Self
+            }
+        }
     };
 }
 real!(f32, u32);
@@ -84,6 +106,8 @@ pub(super) struct Work<T> {
     /// Coefficients that are no result themselves.
     pub(super) coefficients: Vec<T>,
     pub(super) levels: Levels<T>,
+    /// Approximations of two levels of neighbouring lines, one made from the other.
+    pub(super) rows: [Vec<[f64; LANES]>; 2],
 }
 
 /// What the levels of one line need.
@@ -104,6 +128,7 @@ impl<T> Work<T> {
         let levels = &mut self.levels;
         let [coarser, finer] = &mut levels.approximations;
         let [low, high] = &mut levels.wrapped;
+        self.rows.iter_mut().for_each(give_back);
         let own = [&mut self.sources, &mut self.results, &mut self.coefficients];
         for buffer in own
             .into_iter()
