@@ -8,6 +8,7 @@
 mod fault;
 mod folder;
 mod fork;
+mod free;
 mod layout;
 mod lent;
 mod map;

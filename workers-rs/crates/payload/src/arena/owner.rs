@@ -22,6 +22,8 @@ use crate::channel::Source;
 const CAP: u64 = 1 << 30;
 /// Addresses for each byte of memory: places keep theirs while they have no memory.
 const ROOM: u64 = 16;
+/// How many released slots are taken back when one is needed: more than one, so that they do not add up.
+const TAKEN_BACK: usize = 2;
 /// How often leases and idle memory are looked at.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -94,7 +96,10 @@ impl Arena {
     pub fn take(&self, length: usize) -> Option<Slot> {
         let inner = &self.0;
         let class = class(length).filter(|_| inner.is_ours())?;
-        if let Some((slot, generation)) = inner.lending.released(class, &inner.map) {
+        for _ in 0..TAKEN_BACK {
+            let Some((slot, generation)) = inner.lending.released(class, &inner.map) else {
+                break;
+            };
             inner.take_back(slot, generation);
         }
         let slot = inner.places.take(class, length, &inner.map).or_else(|| {

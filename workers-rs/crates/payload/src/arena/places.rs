@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::free::Free;
 use super::layout::{CLASSES, DATA, Entry, PAGE, SLOTS, capacity};
 use super::map::Map;
 use super::words::Word as _;
@@ -36,7 +36,7 @@ struct Place {
 pub(crate) struct Places {
     file: File,
     all: Box<[Place]>,
-    free: [SegQueue<u32>; CLASSES],
+    free: Free,
     growth: Mutex<Growth>,
     /// Bytes with memory behind them, and how many there may be.
     backed: AtomicU64,
@@ -57,7 +57,7 @@ impl Places {
         Self {
             file,
             all: (0..SLOTS).map(|_| Place::default()).collect(),
-            free: [const { SegQueue::new() }; CLASSES],
+            free: Free::new(SLOTS),
             growth: Mutex::new(Growth { next: 0, end: DATA }),
             backed: AtomicU64::new(0),
             cap,
@@ -69,9 +69,9 @@ impl Places {
 
     /// Takes a free place of a class, with memory for so many bytes, or makes one.
     pub(crate) fn take(&self, class: usize, length: usize, map: &Map) -> Option<u32> {
-        let slot = self.free[class].pop().or_else(|| self.grow(class, map))?;
+        let slot = self.free.pop(class).or_else(|| self.grow(class, map))?;
         if !self.back(slot, length as u64) {
-            self.free[class].push(slot);
+            self.free.push(class, slot);
             return None;
         }
         self.all[slot as usize].borrowed.store(0, Ordering::Relaxed);
@@ -124,18 +124,21 @@ impl Places {
     /// Gives back the memory of large places that were not used for a while; with `all`, of every free one.
     pub(crate) fn trim(&self, all: bool) {
         let now = self.now();
-        for (class, free) in self.free.iter().enumerate() {
-            if !all && capacity(class) < LARGE {
+        let is_idle = |slot: u32| {
+            let place = &self.all[slot as usize];
+            let idle = now.saturating_sub(place.freed_at.load(Ordering::Relaxed));
+            place.backed.load(Ordering::Relaxed) > 0 && (all || idle > IDLE.as_millis() as u64)
+        };
+        for class in (0..CLASSES).filter(|class| all || capacity(*class) >= LARGE) {
+            if !self.free.any(class, is_idle) {
                 continue;
             }
-            for _ in 0..free.len() {
-                let Some(slot) = free.pop() else { break };
-                let place = &self.all[slot as usize];
-                let idle = now.saturating_sub(place.freed_at.load(Ordering::Relaxed));
-                if all || idle > IDLE.as_millis() as u64 {
-                    self.unback(place);
+            // Nobody else writes to them meanwhile.
+            for slot in self.free.pop_all(class).into_iter().rev() {
+                if is_idle(slot) {
+                    self.unback(&self.all[slot as usize]);
                 }
-                free.push(slot);
+                self.free.push(class, slot);
             }
         }
     }
@@ -148,7 +151,7 @@ impl Places {
         let place = &self.all[slot as usize];
         place.freed_at.store(self.now(), Ordering::Relaxed);
         self.used.fetch_sub(1, Ordering::Relaxed);
-        self.free[place.class.load(Ordering::Relaxed)].push(slot);
+        self.free.push(place.class.load(Ordering::Relaxed), slot);
     }
 
     /// Makes a new place at the end of the file.
