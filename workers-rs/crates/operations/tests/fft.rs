@@ -181,10 +181,15 @@ fn every_axis() {
 fn long_real_lines_have_the_bins_of_complex_ones() {
     // On both sides of where another transform is taken, with and without bins that no vector holds, padded, and not.
     for (length, points) in [
+        (1024, 1024),
+        (2048, 2048),
+        (4000, 4096),
         (8192, 8192),
         (8224, 8224),
         (9599, 9600),
         (12_000, 9600),
+        (16_384, 16_384),
+        (40_000, 32_768),
         (65_536, 65_536),
         (65_536, 65_538),
     ] {
@@ -242,6 +247,7 @@ fn unaligned_input_gives_the_same() {
     for (dtype, shape, axis) in [
         (Dtype::F64, [4, 9], 1),
         (Dtype::F64, [2, 9600], 1),
+        (Dtype::F64, [2, 4096], 1),
         (Dtype::F64, [4, 9], 0),
         (Dtype::C64, [4, 9], 1),
         (Dtype::C128, [9, 4], 0),

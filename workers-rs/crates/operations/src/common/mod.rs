@@ -2,7 +2,7 @@
 //!
 //! - [`Lines`], `sweep`: lines along an axis, and one function over all of them; `buffers`: work space that is kept.
 //! - `plans`: transforms, windows and work space, kept per thread; [`Sample`]: the element types they take; `one_sided`:
-//!   the transform of real lines, `quarters`: that of long ones.
+//!   the transform of real lines, `quarters`: that of long ones, `sixteenths`: that with the widest vectors.
 //! - [`Norm`], [`Window`]: scaling and weighting, by the words of `scipy`.
 //! - `segments`: lines cut into windowed segments, and the spectrum of each.
 //! - `statistics`: sums, means and medians; `linear`: small matrices.
@@ -22,6 +22,8 @@ mod real;
 mod reply;
 mod sample;
 mod segments;
+#[cfg(target_arch = "x86_64")]
+mod sixteenths;
 mod statistics;
 mod sweep;
 #[cfg(target_arch = "x86_64")]

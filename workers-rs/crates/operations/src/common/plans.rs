@@ -34,9 +34,9 @@ pub trait Float: FftNum + Pod + Default + PartialOrd {
     /// The same number in double precision.
     fn wide(self) -> f64;
 
-    /// A transform of long real lines that needs what not every type, length and processor has.
+    /// A transform of real lines that needs what not every type, length and processor has.
     #[doc(hidden)]
-    fn long_line(_planner: &mut FftPlanner<Self>, _points: usize) -> Option<Box<dyn RealLine<Self>>> {
+    fn own_line(_planner: &mut FftPlanner<Self>, _points: usize) -> Option<Box<dyn RealLine<Self>>> {
         None
     }
 
@@ -80,8 +80,13 @@ float!(
     Dtype::F64,
     Dtype::C128,
     #[cfg(target_arch = "x86_64")]
-    fn long_line(planner: &mut FftPlanner<f64>, points: usize) -> Option<Box<dyn RealLine<f64>>> {
-        Some(Box::new(super::quarters::Quarters::new(planner, points)?))
+    fn own_line(planner: &mut FftPlanner<f64>, points: usize) -> Option<Box<dyn RealLine<f64>>> {
+        super::sixteenths::sixteenths(planner, points).or_else(|| {
+            let is_long = points > HALVED_POINTS;
+            Some(Box::new(
+                is_long.then(|| super::quarters::Quarters::new(planner, points))??,
+            ))
+        })
     }
 );
 
@@ -163,14 +168,13 @@ impl<T: Float> Plans<T> {
             return Arc::clone(plan);
         }
         self.make_room(points);
-        let plan = Arc::new(if points.is_multiple_of(2) && points <= HALVED_POINTS {
+        let plan = Arc::new(if let Some(line) = T::own_line(&mut self.complex_planner, points) {
+            OneSided::Own(line)
+        } else if points.is_multiple_of(2) && points <= HALVED_POINTS {
             let half = self.complex_planner.plan_fft_forward(points / 2);
             OneSided::Own(Box::new(Halved::new(half)))
         } else {
-            match T::long_line(&mut self.complex_planner, points) {
-                Some(line) => OneSided::Own(line),
-                None => OneSided::Other(self.real_planner.plan_fft_forward(points)),
-            }
+            OneSided::Other(self.real_planner.plan_fft_forward(points))
         });
         self.real.insert(points, Arc::clone(&plan));
         plan

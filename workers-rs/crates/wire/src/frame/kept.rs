@@ -1,10 +1,11 @@
 //! Memory of large frames, kept for the next ones: zeroing new memory costs as much as some operations.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::Place;
+use super::{CACHE_LINE, Place};
 
 /// Frames shorter than this are not worth keeping memory for.
 const LEAST: usize = 1 << 16;
@@ -20,9 +21,10 @@ fn with_shelf<R>(body: impl FnOnce(&mut Vec<Vec<u8>>) -> R) -> R {
 
 /// Memory that goes back to the shelf when nobody holds it any more.
 pub(super) struct Kept {
-    /// At least `length`, all of them written at some time.
+    /// All of them written at some time.
     memory: Vec<u8>,
-    length: usize,
+    /// The part of it that the frame takes, from the beginning of a cache line on.
+    place: Range<usize>,
 }
 
 impl Kept {
@@ -31,15 +33,18 @@ impl Kept {
         if !(LEAST..=MOST / 2).contains(&length) {
             return None;
         }
-        let fits = |memory: &Vec<u8>| (length..=2 * length).contains(&memory.len());
+        let needed = length + CACHE_LINE;
+        let fits = |memory: &Vec<u8>| (needed..=2 * length).contains(&memory.len());
         let found = with_shelf(|shelf| Some(shelf.remove(shelf.iter().rposition(fits)?)));
         let memory = found.or_else(|| {
             let mut memory = Vec::new();
-            memory.try_reserve_exact(length).ok()?;
-            memory.resize(length, 0);
+            memory.try_reserve_exact(needed).ok()?;
+            memory.resize(needed, 0);
             Some(memory)
         })?;
-        Some(Self { memory, length })
+        let start = memory.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE);
+        let place = start..start + length;
+        Some(Self { memory, place })
     }
 }
 
@@ -62,13 +67,13 @@ impl Drop for Kept {
 
 impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {
-        &self.memory[..self.length]
+        &self.memory[self.place.clone()]
     }
 }
 
 impl AsMut<[u8]> for Kept {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[..self.length]
+        &mut self.memory[self.place.clone()]
     }
 }
 

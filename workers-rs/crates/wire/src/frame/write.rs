@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ALIGNMENT, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, METADATA, PARAMS,
-    PREFIX, Tensor, TensorInfo, byte_length, invalid,
+    ALIGNMENT, CACHE_LINE, COMPLEX, MAX_DATA, MAX_DIMENSIONS, MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS, METADATA,
+    PARAMS, PREFIX, Tensor, TensorInfo, byte_length, invalid,
 };
 use super::{Draft, Room};
 use crate::{Dtype, Error, ErrorKind, Result};
@@ -81,9 +81,13 @@ pub fn encode(tensors: &[Output<'_>], params: &Map<String, Value>) -> Result<Byt
 /// `invalid_frame` when a limit is exceeded or a name is empty, too long, reserved or given twice;
 /// `payload_too_large` when there is no memory for it.
 pub fn draft<'a>(room: &'a dyn Room, specs: &[Spec<'_>]) -> Result<(Draft<'a>, Vec<Range<usize>>)> {
+    let mut plan = Plan::new(specs.len(), |index| specs[index], &Map::new())?;
+    if plan.total - plan.header.len() > SMALL {
+        plan.widen();
+    }
     let Plan {
         header, ranges, total, ..
-    } = Plan::new(specs.len(), |index| specs[index], &Map::new())?;
+    } = plan;
     Ok((Draft::new(room, header, total)?, ranges))
 }
 
@@ -161,6 +165,24 @@ impl Plan {
             order,
             total: data_start + data_length,
         })
+    }
+}
+
+impl Plan {
+    /// Puts spaces at the end of the header, where they fit, so that tensors begin with a cache line: half of the vectors
+    /// that a kernel writes would lie in two.
+    fn widen(&mut self) {
+        let length = self.header.len().next_multiple_of(CACHE_LINE);
+        if length - PREFIX > MAX_HEADER_BYTES {
+            return;
+        }
+        let gap = length - self.header.len();
+        self.header.resize(length, b' ');
+        self.header[..PREFIX].copy_from_slice(&((length - PREFIX) as u64).to_le_bytes());
+        for range in &mut self.ranges {
+            *range = range.start + gap..range.end + gap;
+        }
+        self.total += gap;
     }
 }
 

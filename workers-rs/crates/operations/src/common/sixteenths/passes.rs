@@ -1,0 +1,177 @@
+//! The two passes over memory of a line's transform.
+
+use std::arch::x86_64::{
+    __m128d, __m512d, __m512i, _MM_HINT_NTA, _mm_prefetch, _mm512_insertf64x2, _mm512_permutex2var_pd,
+    _mm512_setr_epi64, _mm512_setzero_pd, _mm512_sub_pd,
+};
+use std::array::from_fn;
+
+use bytemuck::cast;
+use num_complex::Complex;
+
+use super::Tables;
+use super::vectors::{Stored, Vector, WIDTH, by, real_bins, times, transform, transposed};
+
+/// Where the vector `column` of a row lies between the passes: where the second pass writes bins of that row, so that
+/// none is overwritten before it is read.
+const fn place(rows: usize, columns: usize, row: usize, column: usize) -> usize {
+    if column < columns / 2 {
+        2 * (row + rows * column)
+    } else {
+        2 * (rows - 1 - row + rows * (column - columns / 2)) + 1
+    }
+}
+
+/// From samples to `P` rows of `R * S` vectors whose lanes are the residues 0 to 7 of bins by 16; the residue 8 is left
+/// to `eighths`.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn first<const P: usize, const R: usize, const S: usize>(
+    tables: &Tables,
+    samples: &[[f64; WIDTH]],
+    between: &mut [Stored],
+    eighths: &mut [[f64; WIDTH]],
+    local: &mut [Stored],
+) {
+    let (columns, sixteenth) = (R * S, P * R * S / WIDTH);
+    let (factors, local) = (&tables.rows[..P], &mut local[..P * WIDTH]);
+    for column in (0..columns).step_by(WIDTH) {
+        for part in 0..P {
+            let at = (columns * part + column) / WIDTH;
+            for row in 0..16 {
+                prefetch(samples, row * sixteenth + at + 1);
+            }
+            let (re, im, eighth) = real_bins(from_fn(|row| cast(samples[row * sixteenth + at])));
+            eighths[at] = cast(eighth);
+            let (re, im) = (transposed(re), transposed(im));
+            for lane in 0..WIDTH {
+                local[part * WIDTH + lane] = Vector {
+                    re: re[lane],
+                    im: im[lane],
+                }
+                .into();
+            }
+        }
+        for lane in 0..WIDTH {
+            transform::<P>(
+                |part| match part {
+                    0 => Vector::from(&local[lane]),
+                    _ => times(Vector::from(&local[part * WIDTH + lane]), Vector::from(&factors[part])),
+                },
+                |row, bins| between[place(P, columns, row, column + lane)] = bins.into(),
+            );
+        }
+    }
+}
+
+/// From there to the bins, in place; `eighths` are those of residue 8.
+///
+/// Gives the bin in the middle, which has no place there.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn second<const P: usize, const R: usize, const S: usize>(
+    tables: &Tables,
+    between: &mut [Stored],
+    eighths: &[Complex<f64>],
+    local: &mut [Stored],
+) -> f64 {
+    let (columns, orders, local) = (R * S, Orders::new(), &mut local[..R * S]);
+    let mut middle = 0.0;
+    for row in 0..P {
+        let (outer, inner) = (&tables.outer[row * R..][..R], &tables.inner[row * S..][..S]);
+        for column in 0..S {
+            let turns = &tables.turns[column * R..][..R];
+            transform::<R>(
+                |part| {
+                    let vector = Vector::from(&between[place(P, columns, row, S * part + column)]);
+                    match part {
+                        0 => vector,
+                        _ => times(vector, Vector::from(&outer[part])),
+                    }
+                },
+                |bin, vector| {
+                    local[bin * S + column] = match bin {
+                        0 => vector.into(),
+                        _ => by(vector, turns[bin]).into(),
+                    }
+                },
+            );
+        }
+        for (bin, local) in local.chunks_exact(S).enumerate() {
+            transform::<S>(
+                |column| match column {
+                    0 => Vector::from(&local[0]),
+                    _ => times(Vector::from(&local[column]), Vector::from(&inner[column])),
+                },
+                |part, vector| {
+                    let sixteen = row + P * (bin + R * part);
+                    if part < S / 2 {
+                        between[2 * sixteen] = orders.near(vector);
+                        return;
+                    }
+                    if sixteen == P * columns / 2 {
+                        middle = cast::<__m512d, [f64; WIDTH]>(vector.re)[0];
+                    }
+                    let mirror = P * columns - 1 - sixteen;
+                    between[2 * mirror + 1] = orders.far(vector, eighths[mirror]);
+                },
+            );
+        }
+    }
+    middle
+}
+
+/// How vectors become neighbouring complex numbers.
+struct Orders {
+    near: [__m512i; 2],
+    far: [__m512i; 2],
+}
+
+impl Orders {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn new() -> Self {
+        Self {
+            near: [
+                _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+                _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15),
+            ],
+            far: [
+                _mm512_setr_epi64(0, 8, 7, 15, 6, 14, 5, 13),
+                _mm512_setr_epi64(4, 12, 3, 11, 2, 10, 1, 9),
+            ],
+        }
+    }
+
+    /// The bins of residues 0 to 7.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn near(&self, Vector { re, im }: Vector) -> Stored {
+        self.near.map(|order| cast(_mm512_permutex2var_pd(re, order, im)))
+    }
+
+    /// The mirror images of residues 7 to 1, after the bin of residue 8.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn far(&self, Vector { re, im }: Vector, eighth: Complex<f64>) -> Stored {
+        let im = _mm512_sub_pd(_mm512_setzero_pd(), im);
+        let eighth: __m128d = cast([eighth.re, eighth.im]);
+        let front = _mm512_permutex2var_pd(re, self.far[0], im);
+        [
+            cast(_mm512_insertf64x2::<0>(front, eighth)),
+            cast(_mm512_permutex2var_pd(re, self.far[1], im)),
+        ]
+    }
+}
+
+/// Has the end of a vector come that is read soon, and once: it does not drive what lies between the passes out of the
+/// cache.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+#[allow(
+    unsafe_code,
+    unused_unsafe,
+    reason = "a prefetch reads nothing, wherever it points; newer compilers know it"
+)]
+fn prefetch(samples: &[[f64; WIDTH]], index: usize) {
+    let sample = samples.as_flattened().as_ptr().wrapping_add(index * WIDTH + WIDTH - 1);
+    unsafe { _mm_prefetch::<_MM_HINT_NTA>(sample.cast()) };
+}
