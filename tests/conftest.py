@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ for field in fields(ConnectOptions):
     os.environ.pop(f"NPUFLEET_{field.name.upper()}", None)
 for name in [name for name in os.environ if name.startswith("OTEL_")]:
     del os.environ[name]
+# A shell ignores Ctrl-C for what it runs in the background, which programs under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _traces = tempfile.TemporaryDirectory(prefix="npufleet-test-traces-")
 os.environ["NPUFLEET_TRACE_DIR"] = _traces.name
 
