@@ -1,15 +1,12 @@
 """A long backlog of jobs: whether the last are done as fast as the first, and what the worker holds meanwhile.
 
-A machine that others use too is not as fast at one time as at another, whatever the backlog. So the end is compared
-with the start before it and with that of another backlog of the same length right after it. NPUFLEET_BACKLOG says how
-many jobs; a million take three minutes.
+NPUFLEET_BACKLOG says how many jobs; a million take two minutes a round.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,28 +37,27 @@ class Sample(NamedTuple):
     memory: int
 
 
-def measure(_: Effort) -> Iterator[Figure]:
-    """Compare the end of a backlog with its start, and with the next one's."""
-    done = _work(until=0)
-    first = [sample for sample in done if sample.left >= JOBS * (1 - SHARE)]
-    last = [sample for sample in done if sample.left <= JOBS * SHARE]
-    again = _work(until=int(JOBS * (1 - SHARE)))
-    start = statistics.mean((_rate(first), _rate(again)))
+def measure(effort: Effort) -> Iterator[Figure]:
+    """Compare the ends of several backlogs, each on a broker of its own, with their starts."""
+    starts, ends = zip(*(_work() for _ in range(effort.repeats)), strict=True)
+    title = f"backlog of {JOBS} jobs, the end beside the start"
     yield figure(
-        f"backlog of {JOBS} jobs, the end beside the start", [_rate(last)], "jobs/s", floor=[start], target=">= 0.9"
+        title, [_rate(end) for end in ends], "jobs/s", floor=[_rate(start) for start in starts], target=">= 0.9"
     )
-    memory, at_first = (max(sample.memory for sample in part) / 2**20 for part in (last, first))
-    yield figure("worker's memory at the end beside the start", [memory], "MiB", floor=[at_first], target="<= 1.1")
+    memory, at_first = ([max(sample.memory for sample in part) / 2**20 for part in parts] for parts in (ends, starts))
+    yield figure("worker's memory at the end beside the start", memory, "MiB", floor=at_first, target="<= 1.1")
 
 
-def _work(until: int) -> list[Sample]:
-    """Have a backlog done until so many jobs are left; returns what was seen from the first one on."""
+def _work() -> tuple[list[Sample], list[Sample]]:
+    """Have a backlog done; returns what was seen during its first part and during its last."""
     with durable_broker() as broker:
         asyncio.run(_submit(broker.url))
         with WorkerProcess(broker.url, engine="rust") as worker:
             worker.wait("jobs", state="taking")
-            samples = asyncio.run(_watch(broker.url, worker.process.pid, until))
-    return [sample for sample in samples if sample.left < JOBS]
+            samples = asyncio.run(_watch(broker.url, worker.process.pid))
+    done = [sample for sample in samples if sample.left < JOBS]
+    start = [sample for sample in done if sample.left >= JOBS * (1 - SHARE)]
+    return start, [sample for sample in done if sample.left <= JOBS * SHARE]
 
 
 async def _submit(url: str) -> None:
@@ -70,10 +66,10 @@ async def _submit(url: str) -> None:
             await fleet.submit_many("echo", [TENSORS] * min(AT_ONCE, JOBS - start))
 
 
-async def _watch(url: str, pid: int, until: int) -> list[Sample]:
+async def _watch(url: str, pid: int) -> list[Sample]:
     samples: list[Sample] = []
     async with client(url) as plain:
-        while not samples or samples[-1].left > until:
+        while not samples or samples[-1].left:
             await asyncio.sleep(EVERY_S)
             samples.append(Sample(time.monotonic(), await left(plain), _memory(pid)))
     return samples

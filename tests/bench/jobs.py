@@ -31,7 +31,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
 @contextlib.contextmanager
 def durable_broker() -> Iterator[Broker]:
     """A broker with the streams of jobs that syncs before it acknowledges, run as broker/README.md says."""
-    with Broker(jetstream="sync_interval: always", GOGC="200") as broker:
+    with Broker(jetstream="sync_interval: always", GOGC="400", GOMEMLIMIT="4GiB") as broker:
         asyncio.run(create_streams(broker.url, ack_wait=30.0))
         yield broker
 
