@@ -22,10 +22,12 @@ DEFINES_DEPENDENCIES = [ROOT / "pyproject.toml", LOCK, TEST_MODELS]
 DEFINES_CORE = [ROOT / "pyproject.toml", ROOT / "broker" / "contract" / "contract.toml", ROOT / "workers-rs"]
 
 
-def run(*command: str | Path) -> None:
-    """Run a command; end the set-up with its exit code when it fails."""
-    result = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+def run(*command: str | Path, hidden: bool = False) -> None:
+    """Run a command; end the set-up with its exit code when it fails. Hidden output is shown only then."""
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if hidden else {}
+    result = subprocess.run([str(part) for part in command], cwd=ROOT, check=False, text=True, **output)
     if result.returncode:
+        print(result.stdout or "", end="", file=sys.stderr)
         sys.exit(f"set-up stopped: {' '.join(map(str, command))} exited with {result.returncode}")
 
 
@@ -58,7 +60,8 @@ def install_compiled() -> None:
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
     os.environ["VIRTUAL_ENV"] = str(VENV)
     os.environ["PIP_QUIET"] = "1"  # maturin has pip install what is there already
-    run(VENV / "bin" / "maturin", "develop", "--quiet", "--release")
+    # Its own quiet mode still tells of every step.
+    run(VENV / "bin" / "maturin", "develop", "--quiet", "--release", hidden=True)
 
 
 def install_pure(project: dict) -> None:
