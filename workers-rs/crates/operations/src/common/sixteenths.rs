@@ -13,6 +13,7 @@ use std::array::from_fn;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
+use npufleet_wire::frame::CACHE_LINE;
 use num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
@@ -23,9 +24,6 @@ use super::sized;
 use vectors::{Stored, WIDTH};
 
 type Number = Complex<f64>;
-
-/// The bytes that memory is read in, and those of a vector.
-const CACHE_LINE: usize = 64;
 
 /// A prepared transform of lines of `16 * P * R * S` samples.
 struct Sixteenths<const P: usize, const R: usize, const S: usize> {

@@ -3,7 +3,7 @@
 use npufleet_payload::channel::message::CHUNK_BYTES;
 use npufleet_payload::channel::{Asker, Security};
 
-use super::shelf::{fetch, open, until};
+use super::shelf::{alone, fetch, open, until};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -50,10 +50,5 @@ fn leaks() {
 
 #[test]
 fn owner_and_asker_leave_nothing_behind() {
-    let myself = std::env::current_exe().unwrap();
-    let run = std::process::Command::new(myself)
-        .args(["--ignored", "--exact", "leaks::leaks"])
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    alone("leaks::leaks");
 }

@@ -10,7 +10,7 @@ use npufleet_payload::channel::{Asker, Security};
 use npufleet_wire::ErrorKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::shelf::{LONG, fetch, open};
+use super::shelf::{LONG, alone, fetch, open};
 
 const DESCRIPTORS: u64 = 128;
 
@@ -58,10 +58,5 @@ fn limits() {
 
 #[test]
 fn without_descriptors_what_is_there_goes_on() {
-    let myself = std::env::current_exe().unwrap();
-    let run = std::process::Command::new(myself)
-        .args(["--ignored", "--exact", "limits::limits"])
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    alone("limits::limits");
 }

@@ -95,3 +95,13 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
         thread::yield_now();
     }
 }
+
+/// Runs one of the ignored tests in a process of its own.
+pub fn alone(test: &str) {
+    let myself = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(myself)
+        .args(["--ignored", "--exact", test])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+}

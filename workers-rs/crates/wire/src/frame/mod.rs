@@ -45,7 +45,7 @@ const MAX_SIZE: usize = i64::MAX as usize;
 /// The greatest length of all tensors, which leaves room for the header in front.
 const MAX_DATA: usize = MAX_SIZE - PREFIX - MAX_HEADER_BYTES;
 /// The bytes that memory is read in.
-const CACHE_LINE: usize = 64;
+pub const CACHE_LINE: usize = 64;
 const PREFIX: usize = size_of::<u64>();
 const METADATA: &str = "__metadata__";
 const PARAMS: &str = "params";

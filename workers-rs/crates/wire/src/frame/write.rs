@@ -166,9 +166,7 @@ impl Plan {
             total: data_start + data_length,
         })
     }
-}
 
-impl Plan {
     /// Puts spaces at the end of the header, where they fit, so that tensors begin with a cache line: half of the vectors
     /// that a kernel writes would lie in two.
     fn widen(&mut self) {
