@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import arena_source
+import bundles_source
 import channel_source
 import frames_source
 import names_source
@@ -43,6 +44,7 @@ def artifacts() -> dict[Path, str]:
         "claims.json": names_source.claims(),
         "arena.json": arena_source.arena(),
         "channel.json": channel_source.channel(),
+        "bundles.json": bundles_source.bundles(),
         "plans.json": plans_source.plans(),
         **{f"{NUMBERS}/{name}.json": {"cases": cases} for name, cases in numbers_source.operations().items()},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -46,14 +47,22 @@ class Child:
         *,
         on_output: Callable[[str], None],
         on_log: Callable[[str], None],
+        batch: bool = False,
     ) -> Self:
-        """Start a command with exactly this environment; its lines of output and of logs go to the two callbacks."""
-        parent = os.getpid()
+        """Start a command with exactly this environment; its lines of output and of logs go to the two callbacks.
+
+        One with the scheduling policy `batch` (SCHED_BATCH) never interrupts whoever runs when something arrives for
+        it: it then finds more to do at once.
+        """
+        parent, usual = os.getpid(), os.sched_param(0)
 
         def bind_to_parent() -> None:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # the parent died in between, so no signal will come
                 os._exit(1)
+            if batch:
+                with contextlib.suppress(PermissionError):  # it is as right without, only slower
+                    os.sched_setscheduler(0, os.SCHED_BATCH, usual)
 
         process = subprocess.Popen(  # noqa: ASYNC220  the loop must do the fork itself: see the class
             command,

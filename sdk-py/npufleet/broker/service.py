@@ -39,7 +39,8 @@ class Service:
     """A named child process with its command and environment.
 
     `ready` is an optional coroutine function of the child, awaited after each start: what must happen before the
-    child counts as ready. Without it, the child says so itself with an event `ready` on its output.
+    child counts as ready. Without it, the child says so itself with an event `ready` on its output. `batch` is its
+    scheduling policy, as for `Child.start`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Service:
         emit: Emit,
         *,
         ready: Callable[[Child], Awaitable[None]] | None = None,
+        batch: bool = False,
     ) -> None:
         self.name = name
         self.child: Child | None = None
@@ -57,6 +59,7 @@ class Service:
         self._environment = environment
         self._emit = emit
         self._ready = ready
+        self._batch = batch
         self._said_ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -121,7 +124,9 @@ class Service:
 
     async def _spawn(self) -> Child:
         self._said_ready.clear()
-        self.child = await Child.start(self._command, self._environment(), on_output=self._output, on_log=self._log)
+        self.child = await Child.start(
+            self._command, self._environment(), on_output=self._output, on_log=self._log, batch=self._batch
+        )
         self._emit("started", child=self.name, pid=self.child.pid)
         return self.child
 

@@ -67,7 +67,9 @@ class Supervisor:
         """Start everything and say `ready`; raises FleetError when a part does not come up."""
         planned = workers.plan(self._options.workers, self._options.worker_options, self._options.drain_timeout)
         broker = [str(server.find_server()), "-c", str(LOCAL_CONFIGURATION)]
-        await self._start(Service("broker", broker, self._broker_environment, self._emit, ready=self._broker_ready))
+        # Of all on this machine the broker gains most from messages that come together (ADR 23).
+        kept = Service("broker", broker, self._broker_environment, self._emit, ready=self._broker_ready, batch=True)
+        await self._start(kept)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._create_streams())
             for name, command in planned.commands.items():

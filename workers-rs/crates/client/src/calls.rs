@@ -47,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) sent: bool,
     /// How many messages a stream is to store for it; none when it goes to workers.
     pub(crate) stores: usize,
+    /// The bundle that it was sent in, if in one.
+    pub(crate) bundle: Option<u64>,
 }
 
 impl Call {
@@ -171,6 +173,7 @@ mod tests {
                     half_time: None,
                     sent: false,
                     stores: 0,
+                    bundle: None,
                 },
             );
         }

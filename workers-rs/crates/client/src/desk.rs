@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use npufleet_link::{Link, Message, Pieces};
+use npufleet_link::{Bundle, Link, Message, Pieces, bundle};
 use npufleet_wire::{Error, ErrorKind};
 
 use crate::calls::{Call, Calls, Now};
@@ -88,6 +88,7 @@ impl Desk {
             half_time: request.half_time.then(|| now.halfway(deadline)),
             sent: false,
             stores: request.store.as_ref().map_or(0, |store| store.count),
+            bundle: None,
         };
         let is_alone = self.calls.len() == 0;
         let is_first_due = self.armed.is_none_or(|armed| call.due() < armed);
@@ -95,8 +96,12 @@ impl Desk {
         if request.store.as_ref().is_some_and(|store| store.gathers) {
             self.gathering.push(sequence, request);
         } else {
+            let is_small = Bundle::takes(request.payload.len(), self.link.max_payload());
+            let waits = is_small && !is_alone && self.outgoing.len() < bundle::PARTS;
             self.outgoing.push_back(Outgoing::Call { sequence, request });
-            self.hand_on(outcomes);
+            if !waits {
+                self.hand_on(outcomes);
+            }
             if is_alone {
                 self.leave();
             }
@@ -119,10 +124,8 @@ impl Desk {
     /// Has what was submitted leave.
     pub(crate) fn flush(&mut self, outcomes: &mut Outcomes) {
         let groups = self.gathering.take();
-        if !groups.is_empty() {
-            self.outgoing.extend(groups.into_iter().map(Outgoing::Group));
-            self.hand_on(outcomes);
-        }
+        self.outgoing.extend(groups.into_iter().map(Outgoing::Group));
+        self.hand_on(outcomes);
         self.leave();
     }
 
@@ -144,11 +147,14 @@ impl Desk {
     /// An answer came. If its call was cancelled or has expired it has nobody to go to.
     pub(crate) fn answered(&mut self, message: Message, outcomes: &mut Outcomes) {
         let Some(number) = self.writer.number(message.subject()) else {
-            return;
+            return self.bundle_answered(&message, outcomes);
         };
         let Some(group) = self.gathering.answered(number, message.payload_bytes()) else {
             if let Some(call) = self.calls.remove(number) {
                 let is_stored = call.stores > 0 && is_stored(message.payload_bytes(), call.stores);
+                if call.stores == 0 {
+                    self.writer.bundling.learn(&call.subject, &message);
+                }
                 let reply = Reply::from(message);
                 outcomes.push((number, Outcome::Reply(Reply { is_stored, ..reply })));
             }
@@ -175,6 +181,18 @@ impl Desk {
         }
     }
 
+    /// The broker found nobody who listens where a bundle went: that is the answer to each of its calls.
+    fn bundle_answered(&mut self, message: &Message, outcomes: &mut Outcomes) {
+        let Some(name) = self.writer.bundling.name(message.subject()) else {
+            return;
+        };
+        let each = self.calls.take(|call| call.bundle == Some(name)).into_iter();
+        outcomes.extend(each.map(|(sequence, call)| {
+            self.writer.bundling.learn(&call.subject, message);
+            (sequence, Outcome::Reply(Reply::from(message.clone())))
+        }));
+    }
+
     /// The connection stands, perhaps again.
     pub(crate) fn connected(&mut self) {
         self.refused = None;
@@ -184,6 +202,7 @@ impl Desk {
     pub(crate) fn lost(&mut self, reason: &str, outcomes: &mut Outcomes) {
         let message = format!("the connection to the broker was lost: {reason}");
         self.gathering.keep(|_| false);
+        self.writer.bundling.forget();
         for (sequence, call) in self.calls.take(|call| call.sent) {
             outcomes.push((sequence, call.unanswered(ErrorKind::Unavailable, &message)));
         }
@@ -280,10 +299,15 @@ impl Desk {
                 self.unflushed += 1;
                 match next {
                     Outgoing::Call { sequence, request } => self.write(sequence, request, limit, pieces, outcomes),
-                    Outgoing::Cancel { sequence } => self.writer.cancel(sequence, pieces),
+                    Outgoing::Cancel { sequence } => {
+                        // It may be in a bundle.
+                        self.writer.leave(pieces);
+                        self.writer.cancel(sequence, pieces);
+                    }
                     Outgoing::Group(group) => self.write_group(group, limit, pieces, outcomes),
                 }
             }
+            self.writer.leave(pieces);
         })
     }
 
@@ -314,12 +338,14 @@ impl Desk {
             return;
         };
         call.sent = true;
-        if let Err(message) = self.writer.call(sequence, request, limit, pieces)
-            && self.calls.remove(sequence).is_some()
-        {
-            // Seen when the broker came back with a smaller limit than the call was checked against.
-            let error = Error::new(ErrorKind::PayloadTooLarge, message);
-            outcomes.push((sequence, Outcome::Failed(error)));
+        match self.writer.call(sequence, request, limit, pieces) {
+            Ok(bundle) => call.bundle = bundle,
+            Err(message) => {
+                // Seen when the broker came back with a smaller limit than the call was checked against.
+                self.calls.remove(sequence);
+                let error = Error::new(ErrorKind::PayloadTooLarge, message);
+                outcomes.push((sequence, Outcome::Failed(error)));
+            }
         }
     }
 }

@@ -3,10 +3,12 @@
 //! In the order that data flows:
 //! - [`client`]: the handle; `submit` and `cancel` send from the caller's thread, `drain` takes what came back
 //! - `desk`: where calls are taken, sent and known until they end; `writer`: how they are written
+//! - `bundling`: calls that travel as one message
 //! - `calls`: the table of calls in flight; `gathering`: messages that a stream stores together
 //! - `thread`: the connection's own; `driver`: the task there that receives and watches deadlines
 //! - [`outcome`]: what is asked and what comes of it
 
+mod bundling;
 mod calls;
 pub mod client;
 mod desk;

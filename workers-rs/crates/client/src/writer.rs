@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use npufleet_link::{HeaderBlock, Pieces};
+use npufleet_link::{Bundle, HeaderBlock, Pieces};
 use npufleet_wire::{header, subject};
 
+use crate::bundling::Bundling;
 use crate::gathering::Group;
 use crate::outcome::{Request, too_large};
 
@@ -30,6 +31,7 @@ pub(crate) struct Writer {
     reply: String,
     number_at: usize,
     headers: HeaderBlock,
+    pub(crate) bundling: Bundling,
 }
 
 impl Writer {
@@ -39,8 +41,9 @@ impl Writer {
             fleet_prefix: fleet_prefix.to_owned(),
             id: id.into(),
             number_at: inbox_prefix.len(),
-            reply: inbox_prefix,
+            reply: inbox_prefix.clone(),
             headers: HeaderBlock::default(),
+            bundling: Bundling::new(inbox_prefix),
         }
     }
 
@@ -54,6 +57,7 @@ impl Writer {
         subject.get(self.number_at..)?.parse().ok()
     }
 
+    /// Writes a call, or adds it to a bundle, whose name is returned; that leaves with [`Writer::leave`] at the latest.
     /// Fails when the message is larger than `limit`.
     pub(crate) fn call(
         &mut self,
@@ -61,29 +65,39 @@ impl Writer {
         request: Request,
         limit: usize,
         pieces: &mut Pieces,
-    ) -> Result<(), String> {
+    ) -> Result<Option<u64>, String> {
         self.reply.truncate(self.number_at);
         self.reply.push_str(itoa::Buffer::new().format(sequence));
-        let (headers, ahead) = if let Some(store) = request.store {
+        let (ahead, is_stored) = if let Some(store) = request.store {
             self.headers = store.headers;
-            (self.headers.as_bytes(), Some(store.ahead))
+            (Some(store.ahead), true)
         } else {
             self.headers.clear();
             self.headers.push_number(header::DEADLINE, request.deadline_us);
             for (name, value) in request.headers.iter().flatten() {
                 self.headers.push(name, value);
             }
-            (self.headers.as_bytes(), None)
+            (None, false)
         };
+        let (subject, reply, headers) = (&request.subject, Some(&*self.reply), self.headers.as_bytes());
         let size = headers.len() + request.payload.len();
         if size > limit {
             return Err(too_large(size, limit));
         }
+        if !is_stored && Bundle::takes(size, limit) && self.bundling.limit(subject) > 1 {
+            let add = |bundle: &mut Bundle| bundle.add(subject, reply, headers, &request.payload);
+            return Ok(Some(self.bundling.join(subject, sequence, pieces, add)));
+        }
         if let Some(ahead) = ahead {
             pieces.append(ahead);
         }
-        pieces.publish(&request.subject, Some(&self.reply), headers, &request.payload);
-        Ok(())
+        pieces.publish(subject, reply, headers, &request.payload);
+        Ok(None)
+    }
+
+    /// Writes the bundles that calls were added to.
+    pub(crate) fn leave(&mut self, pieces: &mut Pieces) {
+        self.bundling.leave(pieces);
     }
 
     /// Whether a message has room for the headers of a batch below a limit.

@@ -13,6 +13,7 @@ use npufleet_wire::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
+use crate::bundle;
 use crate::dial::{Info, Opened, delay, dial};
 use crate::link::Shared;
 use crate::message::Message;
@@ -87,6 +88,8 @@ struct Up {
     incoming: BytesMut,
     /// Bytes without which nothing whole is at the front of `incoming`.
     missing: usize,
+    /// What is left of a bundle that was taken apart.
+    parts: std::vec::IntoIter<Message>,
     /// What the other threads left to this task.
     sending: Pieces,
     next_ping: Pin<Box<Sleep>>,
@@ -222,6 +225,7 @@ impl Connection {
             server,
             incoming,
             missing: 0,
+            parts: Vec::new().into_iter(),
             sending: Pieces::default(),
             next_ping: Box::pin(tokio::time::sleep(PING_INTERVAL)),
             answered: 0,
@@ -240,6 +244,9 @@ impl Drop for Connection {
 impl Up {
     fn poll_next(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<std::result::Result<Event, String>> {
         loop {
+            if let Some(part) = self.parts.next() {
+                return Poll::Ready(Ok(Event::Message(part)));
+            }
             if self.missing == 0 {
                 match parse::next(&mut self.incoming) {
                     Ok(Front::Whole(operation)) => {
@@ -270,7 +277,16 @@ impl Up {
 
     fn handle(&mut self, operation: Operation, shared: &Shared) -> Option<Event> {
         match operation {
-            Operation::Message(message) => Some(Event::Message(message)),
+            Operation::Message(message) => {
+                if message.is_bundle()
+                    && let Some(parts) = bundle::open(&message)
+                {
+                    self.parts = parts.into_iter();
+                    return None;
+                }
+                // What only says to be a bundle is told so by whoever it is for.
+                Some(Event::Message(message))
+            }
             Operation::Ping => {
                 shared.outbox.if_connected(|pieces| pieces.line("PONG"));
                 None

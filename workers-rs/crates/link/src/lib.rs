@@ -15,8 +15,10 @@
 //! - `dial`: from an address to an open `stream`
 //! - [`connection`]: receiving, keeping alive, connecting again; `parse` makes protocol operations of bytes
 //! - [`message`]: what arrives, and [`headers`] in both directions
+//! - [`bundle`]: messages that travel as one
 //! - [`link`]: sending; `outbox` decides who writes to the socket, [`pieces`] are what is written
 
+pub mod bundle;
 pub mod connection;
 mod dial;
 pub mod headers;
@@ -34,6 +36,7 @@ mod tls;
 /// A subject. Cloning it is cheap, and one that was received shares the memory of its message.
 pub type Subject = bytestring::ByteString;
 
+pub use bundle::Bundle;
 pub use connection::{Connection, Event};
 pub use headers::{HeaderBlock, Headers};
 pub use link::{Link, open};

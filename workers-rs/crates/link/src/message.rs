@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::Subject;
+use crate::bundle;
 use crate::headers::Headers;
 
 /// One message as one piece of the receive buffer. It keeps up to 64 KiB of its neighbours alive: what is kept for
@@ -17,6 +18,7 @@ pub struct Message {
     pub(crate) reply: Range<usize>,
     pub(crate) headers: Range<usize>,
     pub(crate) payload: Range<usize>,
+    pub(crate) is_part: bool,
 }
 
 impl Message {
@@ -36,6 +38,16 @@ impl Message {
             return None;
         }
         Subject::try_from(self.bytes.slice(self.reply.clone())).ok()
+    }
+
+    /// Whether it came in a [`Bundle`](crate::Bundle): its sender takes answers in bundles, too.
+    pub fn is_part(&self) -> bool {
+        self.is_part
+    }
+
+    /// Whether it says to be a bundle.
+    pub(crate) fn is_bundle(&self) -> bool {
+        self.bytes[self.headers.clone()].starts_with(bundle::MARK)
     }
 
     /// Returns the headers; there may be none.

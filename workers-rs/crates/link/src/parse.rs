@@ -1,5 +1,7 @@
 //! Bytes to protocol operations.
 
+use std::ops::Range;
+
 use bytes::{Buf, BytesMut};
 
 use crate::message::Message;
@@ -60,36 +62,14 @@ pub(crate) fn next(buffer: &mut BytesMut) -> Result<Front, String> {
 
 /// `MSG <subject> <sid> [reply] <size>` or `HMSG <subject> <sid> [reply] <header size> <size>`, then the bytes.
 fn message(buffer: &mut BytesMut, start: usize, line: usize, with_headers: bool) -> Result<Front, String> {
-    // Words as positions, since the line becomes part of the message without being copied.
-    let mut words = [(0usize, 0usize); 5];
-    let mut count = 0;
-    let mut position = if with_headers { 5 } else { 4 };
-    while position < line {
-        if buffer[position] == b' ' {
-            position += 1;
-            continue;
-        }
-        let length = memchr::memchr(b' ', &buffer[position..line]).unwrap_or(line - position);
-        *words.get_mut(count).ok_or("a message with too many words")? = (position, position + length);
-        count += 1;
-        position += length;
-    }
-    let sizes = if with_headers { 2 } else { 1 };
-    let reply = match count.checked_sub(2 + sizes) {
-        Some(0) => 0..0,
-        Some(1) => words[2].0..words[2].1,
-        _ => return Err("a message with a wrong number of words".into()),
-    };
-    let number = |word: (usize, usize)| digits(&buffer[word.0..word.1]).ok_or("a message with a wrong number");
-    let (subscription, size) = (number(words[1])?, number(words[count - 1])?);
-    let header_size = if with_headers { number(words[count - 2])? } else { 0 };
-    if header_size > size {
-        return Err("a message with more headers than bytes".into());
-    }
-    if size > LARGEST_MESSAGE {
-        return Err(format!("a message of {size} bytes"));
-    }
-    let (size, header_size) = (size as usize, header_size as usize);
+    let words = if with_headers { 5..line } else { 4..line };
+    let Envelope {
+        subject,
+        reply,
+        subscription,
+        header_size,
+        size,
+    } = envelope(buffer, words, true, with_headers)?;
     let whole = start + size + 2;
     if buffer.len() < whole {
         return Ok(Front::Missing(whole - buffer.len()));
@@ -101,11 +81,69 @@ fn message(buffer: &mut BytesMut, start: usize, line: usize, with_headers: bool)
     Ok(Front::Whole(Operation::Message(Message {
         bytes,
         subscription,
-        subject: words[0].0..words[0].1,
+        subject,
         reply,
         headers: start..start + header_size,
         payload: start + header_size..start + size,
+        is_part: false,
     })))
+}
+
+/// What the line before a message says, words as positions: the line becomes part of the message without being copied.
+pub(crate) struct Envelope {
+    pub(crate) subject: Range<usize>,
+    /// Empty when no answer is wanted.
+    pub(crate) reply: Range<usize>,
+    /// 0 when the line names none.
+    pub(crate) subscription: u64,
+    pub(crate) header_size: usize,
+    /// Bytes of headers and payload.
+    pub(crate) size: usize,
+}
+
+/// Reads `<subject> [subscription] [reply] [header size] <size>`, the two in the middle when they are said to be there.
+pub(crate) fn envelope(
+    buffer: &[u8],
+    line: Range<usize>,
+    with_subscription: bool,
+    with_headers: bool,
+) -> Result<Envelope, String> {
+    let mut words: [Range<usize>; 5] = Default::default();
+    let mut count = 0;
+    let mut position = line.start;
+    while position < line.end {
+        if buffer[position] == b' ' {
+            position += 1;
+            continue;
+        }
+        let length = memchr::memchr(b' ', &buffer[position..line.end]).unwrap_or(line.end - position);
+        *words.get_mut(count).ok_or("a message with too many words")? = position..position + length;
+        count += 1;
+        position += length;
+    }
+    let before = 1 + usize::from(with_subscription);
+    let sizes = 1 + usize::from(with_headers);
+    let reply = match count.checked_sub(before + sizes) {
+        Some(0) => 0..0,
+        Some(1) => words[before].clone(),
+        _ => return Err("a message with a wrong number of words".into()),
+    };
+    let number = |word: &Range<usize>| digits(&buffer[word.clone()]).ok_or("a message with a wrong number");
+    let size = number(&words[count - 1])?;
+    let header_size = if with_headers { number(&words[count - 2])? } else { 0 };
+    if header_size > size {
+        return Err("a message with more headers than bytes".into());
+    }
+    if size > LARGEST_MESSAGE {
+        return Err(format!("a message of {size} bytes"));
+    }
+    Ok(Envelope {
+        subject: words[0].clone(),
+        reply,
+        subscription: if with_subscription { number(&words[1])? } else { 0 },
+        header_size: header_size as usize,
+        size: size as usize,
+    })
 }
 
 /// Reads a decimal number that nothing in a message exceeds.

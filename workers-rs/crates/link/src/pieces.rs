@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 const COPIED: usize = 8 * 1024;
 /// Parts that one system call takes.
 const PARTS: usize = 32;
+const LINE_END: &[u8] = b"\r\n";
 
 /// Bytes that are to be sent, in parts.
 #[derive(Default)]
@@ -22,32 +23,30 @@ pub struct Pieces {
 impl Pieces {
     /// Adds a message. Subjects must hold no white space; `headers` is a whole block of headers, or empty.
     pub fn publish(&mut self, subject: &str, reply: Option<&str>, headers: &[u8], payload: &Bytes) {
-        let before = self.tail.len();
-        let (tail, mut number) = (&mut self.tail, itoa::Buffer::new());
-        tail.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
-        tail.extend_from_slice(subject.as_bytes());
-        tail.push(b' ');
-        if let Some(reply) = reply {
-            tail.extend_from_slice(reply.as_bytes());
-            tail.push(b' ');
-        }
-        if !headers.is_empty() {
-            tail.extend_from_slice(number.format(headers.len()).as_bytes());
-            tail.push(b' ');
-        }
-        tail.extend_from_slice(number.format(headers.len() + payload.len()).as_bytes());
-        tail.extend_from_slice(b"\r\n");
-        tail.extend_from_slice(headers);
         if payload.len() <= COPIED {
-            tail.extend_from_slice(payload);
-            self.size += self.tail.len() - before;
-        } else {
-            self.size += self.tail.len() - before + payload.len();
-            self.end_tail();
-            self.parts.push_back(payload.clone());
+            return self.publish_copied(subject, reply, headers, payload);
         }
-        self.tail.extend_from_slice(b"\r\n");
-        self.size += 2;
+        let before = self.tail.len();
+        write_publish(&mut self.tail, subject, reply, headers, payload.len());
+        self.size += self.tail.len() - before + payload.len() + LINE_END.len();
+        self.end_tail();
+        self.parts.push_back(payload.clone());
+        self.tail.extend_from_slice(LINE_END);
+    }
+
+    /// As [`Pieces::publish`], with a payload that the caller keeps.
+    pub(crate) fn publish_copied(&mut self, subject: &str, reply: Option<&str>, headers: &[u8], payload: &[u8]) {
+        let before = self.tail.len();
+        write_publish(&mut self.tail, subject, reply, headers, payload.len());
+        self.tail.extend_from_slice(payload);
+        self.tail.extend_from_slice(LINE_END);
+        self.size += self.tail.len() - before;
+    }
+
+    /// Adds whole operations of the protocol.
+    pub(crate) fn operations(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.size += bytes.len();
     }
 
     /// Adds all messages of another one.
@@ -68,9 +67,8 @@ impl Pieces {
 
     /// Adds a line of the protocol.
     pub(crate) fn line(&mut self, line: &str) {
-        self.tail.extend_from_slice(line.as_bytes());
-        self.tail.extend_from_slice(b"\r\n");
-        self.size += line.len() + 2;
+        self.operations(line.as_bytes());
+        self.operations(LINE_END);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -131,6 +129,25 @@ impl Pieces {
             self.parts.push_back(std::mem::take(&mut self.tail).into());
         }
     }
+}
+
+/// Writes what the protocol has before the payload of a message, of which there will be `size` bytes.
+pub(crate) fn write_publish(to: &mut Vec<u8>, subject: &str, reply: Option<&str>, headers: &[u8], size: usize) {
+    let mut number = itoa::Buffer::new();
+    to.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
+    to.extend_from_slice(subject.as_bytes());
+    to.push(b' ');
+    if let Some(reply) = reply {
+        to.extend_from_slice(reply.as_bytes());
+        to.push(b' ');
+    }
+    if !headers.is_empty() {
+        to.extend_from_slice(number.format(headers.len()).as_bytes());
+        to.push(b' ');
+    }
+    to.extend_from_slice(number.format(headers.len() + size).as_bytes());
+    to.extend_from_slice(LINE_END);
+    to.extend_from_slice(headers);
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::payloads::{Frame, Payloads};
 use crate::views::Views;
 use crate::wake::Wake;
 
+/// How often what came back meanwhile is looked for before what was submitted is sent: more calls then leave together.
+const ROUNDS: usize = 4;
+
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
 ///
 /// The connection knows calls by their numbers and has no Python objects, so that its thread never needs the
@@ -179,14 +182,19 @@ impl Hub {
     pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         // In this order: what completes in between signals again.
         self.wake.reset();
-        let completions = self.core.drain();
         let mut result = Ok(());
         self.resolving.store(true, Ordering::Relaxed);
-        for (sequence, outcome) in completions {
-            if let Err(error) = self.settle(py, sequence, outcome)
-                && result.is_ok()
-            {
-                result = Err(error);
+        for _ in 0..ROUNDS {
+            let completions = self.core.drain();
+            if completions.is_empty() {
+                break;
+            }
+            for (sequence, outcome) in completions {
+                if let Err(error) = self.settle(py, sequence, outcome)
+                    && result.is_ok()
+                {
+                    result = Err(error);
+                }
             }
         }
         self.resolving.store(false, Ordering::Relaxed);

@@ -31,6 +31,10 @@ pub const DEVICE: &str = "Npu-Device";
 pub const FALLBACK_REASON: &str = "Npu-Fallback-Reason";
 /// Where the time went: a [`Timing`].
 pub const TIMING: &str = "Npu-Timing";
+/// Of a bundle: how many messages it holds.
+pub const BUNDLE: &str = "Npu-Bundle";
+/// Of an answer: how many requests like this one may travel in one bundle.
+pub const BUNDLE_LIMIT: &str = "Npu-Bundle-Limit";
 /// When to come back after `overloaded`: microseconds.
 pub const RETRY_AFTER: &str = "Npu-Retry-After";
 /// The text of a failure.
@@ -67,7 +71,7 @@ pub const PAYLOAD: &str = "Npu-Payload";
 pub const RETRY_OF: &str = "Npu-Retry-Of";
 
 /// The contract's key and the name of every header.
-pub const ALL: [(&str, &str); 29] = [
+pub const ALL: [(&str, &str); 31] = [
     ("traceparent", TRACEPARENT),
     ("tracestate", TRACESTATE),
     ("deadline", DEADLINE),
@@ -80,6 +84,8 @@ pub const ALL: [(&str, &str); 29] = [
     ("device", DEVICE),
     ("fallback_reason", FALLBACK_REASON),
     ("timing", TIMING),
+    ("bundle", BUNDLE),
+    ("bundle_limit", BUNDLE_LIMIT),
     ("retry_after", RETRY_AFTER),
     ("error", ERROR),
     ("error_code", ERROR_CODE),

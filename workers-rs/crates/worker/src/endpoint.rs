@@ -20,7 +20,7 @@ use crate::statistics::Statistics;
 
 /// Time that one batch of cheap requests may take: it bounds what an urgent request waits for.
 const BATCH_TIME: Duration = Duration::from_micros(100);
-/// Cheap requests in one batch at most.
+/// Cheap requests in one batch, or in one bundle, at most.
 const BATCH_REQUESTS: u64 = 64;
 /// Where work can be done; signal operations are done on the first.
 pub(crate) const DEVICES: [&str; 3] = [CPU, "GPU", "NPU"];
@@ -271,15 +271,17 @@ impl Prepared {
                 rows: network.max_rows(),
                 delay: *delay,
             },
-            Engine::Operation(_) => {
-                let requests = (BATCH_TIME.as_nanos() as u64).checked_div(self.cost()).unwrap_or(1);
-                let requests = requests.clamp(1, BATCH_REQUESTS) as usize;
-                Limits {
-                    rows: requests.saturating_mul(self.rows.max(1)),
-                    delay: Duration::ZERO,
-                }
-            }
+            Engine::Operation(_) => Limits {
+                rows: (self.bundle_limit() as usize).saturating_mul(self.rows.max(1)),
+                delay: Duration::ZERO,
+            },
         }
+    }
+
+    /// How many requests like this one take no more than the time of a batch.
+    pub(crate) fn bundle_limit(&self) -> u64 {
+        let requests = (BATCH_TIME.as_nanos() as u64).checked_div(self.cost()).unwrap_or(1);
+        requests.clamp(1, BATCH_REQUESTS)
     }
 
     /// Expected time of execution, nanoseconds; 0 when unknown.

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use npufleet_link::{HeaderBlock, Pieces};
 use npufleet_operations::{Context, Operation};
 use npufleet_payload::exchange::Loan;
 use npufleet_wire::frame::Room;
 use npufleet_wire::{Error, ErrorKind, Result, Timing};
 
+use crate::answers::Answers;
 use crate::core::Core;
 use crate::endpoint::{Engine, Network};
 use crate::events::log;
@@ -104,11 +104,13 @@ impl<'a> Executor<'a> {
             endpoint.statistics.executed(last.end - first.start);
         }
         // All answers leave together.
-        let (count, mut block) = (done.len(), HeaderBlock::default());
+        let count = done.len();
         let sent = self.core.link.send_patiently(|pieces| {
+            let mut answers = Answers::new(pieces, self.core.link.max_payload());
             for done in done {
-                self.finish(done, &told, pieces, &mut block);
+                self.finish(done, &told, &mut answers);
             }
+            answers.leave();
         });
         if !sent {
             log(format_args!(
@@ -217,7 +219,7 @@ impl<'a> Executor<'a> {
         request.payload.check()
     }
 
-    fn finish(&self, done: Done<'_>, batch: &Batch, pieces: &mut Pieces, block: &mut HeaderBlock) {
+    fn finish(&self, done: Done<'_>, batch: &Batch, answers: &mut Answers<'_>) {
         let Done {
             request,
             outcome,
@@ -250,7 +252,7 @@ impl<'a> Executor<'a> {
             Err(error) if error.kind.hands_over() && !request.is_fallback && request.job.is_none() => {
                 self.core.hand_over(request, error, timing);
             }
-            outcome => self.core.write(pieces, block, &request, &outcome, loan, timing),
+            outcome => self.core.write(answers, &request, &outcome, loan, timing),
         }
     }
 }

@@ -7,6 +7,7 @@ use npufleet_link::{HeaderBlock, Message, Pieces};
 use npufleet_payload::exchange::Loan;
 use npufleet_wire::{Error, ErrorKind, Result, Timing, header};
 
+use crate::answers::Answers;
 use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
 use crate::events::log;
@@ -20,14 +21,17 @@ pub(crate) const MAX_TEXT: usize = 1000;
 impl Core {
     /// Ends a request with its result or error, without waiting for the broker.
     pub(crate) fn answer(&self, request: &Request, outcome: &Result<Bytes>, timing: Timing) {
-        self.send(|pieces| self.write(pieces, &mut HeaderBlock::default(), request, outcome, None, timing));
+        self.send(|pieces| {
+            let mut answers = Answers::new(pieces, self.link.max_payload());
+            self.write(&mut answers, request, outcome, None, timing);
+            answers.leave();
+        });
     }
 
-    /// Writes the end of a request; of a result that is lent nothing is in `outcome`. The memory of `block` is used.
+    /// Writes the end of a request; of a result that is lent nothing is in `outcome`.
     pub(crate) fn write(
         &self,
-        pieces: &mut Pieces,
-        block: &mut HeaderBlock,
+        answers: &mut Answers<'_>,
         request: &Request,
         outcome: &Result<Bytes>,
         loan: Option<Loan<'_>>,
@@ -41,6 +45,7 @@ impl Core {
         self.count_served();
         let too_large = match outcome {
             Ok(payload) => {
+                let block = &mut answers.block;
                 result_headers(block, request, timing);
                 if let Some(Loan { claim, channel }) = loan {
                     block.push(header::CLAIM, &claim.to_string());
@@ -51,7 +56,7 @@ impl Core {
                 let (size, limit) = (payload.len(), self.link.max_payload());
                 if block.as_bytes().len() + size <= limit {
                     statistics.succeeded(request.prepared.rows);
-                    pieces.publish(&request.reply, None, block.as_bytes(), payload);
+                    answers.publish(request, payload);
                     None
                 } else {
                     let text = format!("the reply has {size} bytes; the broker allows {limit}");
@@ -63,8 +68,8 @@ impl Core {
         let error = too_large.as_ref().or(outcome.as_ref().err());
         if let Some(error) = error {
             statistics.failed(error);
-            error_headers(block, error, request.fallback_reason());
-            pieces.publish(&request.reply, None, block.as_bytes(), &Bytes::new());
+            error_headers(&mut answers.block, error, request.fallback_reason());
+            answers.publish(request, &Bytes::new());
         }
         let placement = match loan {
             None => "inline",
@@ -111,6 +116,10 @@ impl Core {
 
 fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
     block.clear();
+    // First, where callers find it fastest.
+    if let limit @ 2.. = request.prepared.bundle_limit() {
+        block.push_number(header::BUNDLE_LIMIT, limit);
+    }
     block.push(header::ENGINE, ENGINE);
     block.push(header::DEVICE, request.prepared.device());
     write_timing(block, timing);

@@ -140,6 +140,66 @@ async fn waiting_and_running_calls_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn a_bundle_is_answered_call_by_call_in_bundles() {
+    let broker = Broker::start(&[]);
+    let _worker = Worker::start(&broker, &[]);
+    let client = broker.client().await;
+    // The first of its kind may take long.
+    let asked = tokio::time::timeout(PATIENCE, async {
+        while text(
+            &call(&client, ECHO, doubles(&[0.0], json!({}))).await,
+            header::BUNDLE_LIMIT,
+        )
+        .is_empty()
+        {}
+    });
+    asked.await.expect("short requests may share a bundle");
+    let mut replies = client.subscribe("inbox.me.*").await.unwrap();
+    let parts = (1..=20).map(|number| {
+        let frame = if number == 7 {
+            bytes::Bytes::new()
+        } else {
+            doubles(&[f64::from(number)], json!({}))
+        };
+        (format!("inbox.me.{number}"), frame)
+    });
+    let payload: Vec<u8> = parts
+        .flat_map(|(reply, frame)| {
+            let line = format!("PUB {ECHO} {reply} {}\r\n", frame.len());
+            [line.as_bytes(), &frame, b"\r\n"].concat()
+        })
+        .collect();
+    let headers = HeaderMap::from_iter([(header::BUNDLE.parse().unwrap(), "20".into())]);
+    client
+        .publish_with_reply_and_headers(ECHO, "inbox.me.bundle-1", headers.clone(), payload.clone().into())
+        .await
+        .unwrap();
+    let (mut messages, mut answered) = (0, Vec::new());
+    while answered.len() < 20 {
+        let reply = tokio::time::timeout(PATIENCE, replies.next()).await.unwrap().unwrap();
+        messages += 1;
+        if text(&reply, header::BUNDLE).is_empty() {
+            // One that was executed alone is answered alone.
+            let number = reply.subject.rsplit('.').next().unwrap().parse::<u32>().unwrap();
+            assert_eq!(kind(&reply), if number == 7 { "invalid_frame" } else { "" });
+            answered.push(number);
+            continue;
+        }
+        assert_eq!(reply.subject.as_str(), "inbox.me.bundle");
+        let body = String::from_utf8_lossy(&reply.payload).into_owned();
+        answered.extend(body.split("HPUB inbox.me.").skip(1).map(|part| {
+            assert!(part.contains("Npu-Engine: rust"), "{part}");
+            part.split(' ').next().unwrap().parse::<u32>().unwrap()
+        }));
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, (1..=20).collect::<Vec<_>>());
+    assert!(messages < 10, "{messages}");
+    let cut = bytes::Bytes::copy_from_slice(&payload[..payload.len() - 1]);
+    assert_eq!(kind(&call_with(&client, ECHO, headers, cut).await), "invalid_frame");
+}
+
+#[tokio::test]
 async fn a_full_worker_says_so_at_once() {
     let broker = Broker::start(&[]);
     let _worker = Worker::start(&broker, &["--executors", "1", "--queue-limit", "100"]);
