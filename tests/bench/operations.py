@@ -34,6 +34,8 @@ LIBRARY = {"fft": "SciPy", "filter": "SciPy", "wavelet": "PyWavelets"}
 """Those whose Python side is compiled code; the others are measured on short single signals only."""
 SIZES = ((1024, 1), (65_536, 1), (1024, 64), (65_536, 4))
 """Points of a signal, and how many signals a request has."""
+BACK = SIZES[2]
+"""Those that are reconstructed from their wavelet coefficients, too."""
 FUSED: dict[str, Callable[[int], float]] = {
     # Half of what a complex transform takes (Linzer and Feig, 1993).
     "fft": lambda n: 4 / 3 * n * log2(n) - 8 / 9 * n,
@@ -54,21 +56,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
             if (points, rows) != SIZES[0] and name not in LIBRARY:
                 continue
             tensors = _tensors(name, (rows, points) if rows > 1 else (points,))
-            checked = operations.check(name, tensors, params)
-            request = frame.encode(tensors, params)
-            execute = operations.REGISTRY[name].execute
-            seconds = effort.seconds / (4 if rows == 1 else 8)
-            echo = frame.encode(tensors, {"delay": 0.0})
-            samples = interleave(
-                {
-                    "frame": lambda e=echo, s=seconds: _seconds_each(lambda: _native.execute("echo", e), s),
-                    "rust": lambda n=name, r=request, s=seconds: _seconds_each(lambda: _native.execute(n, r), s),
-                    "python": lambda e=execute, t=tensors, c=checked, s=seconds: _seconds_each(
-                        lambda: e(t, c, lambda: False), s
-                    ),
-                },
-                effort.repeats,
-            )
+            samples = _samples(effort, name, tensors, params, rows)
             faster = [python / rust for python, rust in zip(samples["python"], samples["rust"], strict=True)]
             title, than = _title(name, points, rows), f"times faster than {LIBRARY.get(name, 'NumPy')}"
             wanted = 10 if points == 1024 else 3
@@ -81,6 +69,31 @@ def measure(effort: Effort) -> Iterator[Figure]:
                 yield figure(f"{title}: Rust engine, {than}", faster, "x", floor=roof)
             else:
                 yield figure(f"{title}: Rust engine, {than}", faster, "x", target=f">= {wanted}")
+    points, rows = BACK
+    there = operations.check("wavelet", x := _tensors("wavelet", (rows, points)), REQUESTS["wavelet"])
+    coefficients = operations.REGISTRY["wavelet"].execute(x, there, lambda: False)
+    samples = _samples(effort, "wavelet", coefficients, REQUESTS["wavelet"] | {"method": "reconstruct"}, rows)
+    faster = [python / rust for python, rust in zip(samples["python"], samples["rust"], strict=True)]
+    title = _title("wavelet reconstruct", points, rows)
+    yield figure(f"{title}: Rust engine, times faster than {LIBRARY['wavelet']}", faster, "x")
+
+
+def _samples(
+    effort: Effort, name: str, tensors: dict[str, Any], params: dict[str, Any], rows: int
+) -> dict[str, list[float]]:
+    """Seconds that a request of so many signals takes each engine, and its frame alone the Rust one."""
+    checked = operations.check(name, tensors, params)
+    request, echo = frame.encode(tensors, params), frame.encode(tensors, {"delay": 0.0})
+    execute = operations.REGISTRY[name].execute
+    seconds = effort.seconds / (4 if rows == 1 else 8)
+    return interleave(
+        {
+            "frame": lambda: _seconds_each(lambda: _native.execute("echo", echo), seconds),
+            "rust": lambda: _seconds_each(lambda: _native.execute(name, request), seconds),
+            "python": lambda: _seconds_each(lambda: execute(tensors, checked, lambda: False), seconds),
+        },
+        effort.repeats,
+    )
 
 
 def _title(name: str, points: int, rows: int) -> str:

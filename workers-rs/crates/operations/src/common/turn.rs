@@ -3,15 +3,16 @@
 // What is not inlined is compiled for the oldest processor, whatever vectors this one has.
 #![allow(clippy::inline_always)]
 
+use bytemuck::Pod;
+use pulp::cast;
 use pulp::x86::V3;
-use pulp::{cast, f64x4};
 
 /// Doubles of a vector: the sides of the squares.
 pub(crate) const SIDE: usize = 4;
 
-/// Makes rows of columns.
+/// Makes rows of columns, whatever type the vectors have.
 #[inline(always)]
-pub(crate) fn turn(simd: V3, [a, b, c, d]: [f64x4; SIDE]) -> [f64x4; SIDE] {
+pub(crate) fn turn<V: Pod>(simd: V3, [a, b, c, d]: [V; SIDE]) -> [V; SIDE] {
     let even = |one, other| simd.avx._mm256_unpacklo_pd(cast(one), cast(other));
     let odd = |one, other| simd.avx._mm256_unpackhi_pd(cast(one), cast(other));
     let ([ab, cd], [ab_odd, cd_odd]) = ([even(a, b), even(c, d)], [odd(a, b), odd(c, d)]);

@@ -4,347 +4,148 @@
 // What is not inlined is compiled for the oldest processor, whatever vectors this one has.
 #![allow(clippy::inline_always)]
 
-use std::ops::Range;
+mod join;
+mod rotations;
+mod split;
+
+use std::arch::x86_64::__m256d;
 
 use npufleet_wire::Result;
 use pulp::x86::V3;
-use pulp::{NullaryFnOnce, Simd, cast, f64x4};
+use pulp::{NullaryFnOnce, cast};
 
-use super::extend::{Element, Mode, before, behind};
+use super::extend::{Element, Mode};
 use super::lattice::Lattice;
 use super::line::Places;
-use super::work::LANES;
-use crate::common::{Pace, Real, SIDE, sized, turn};
+use super::work::{LANES, Row};
+use crate::common::{Pace, SIDE};
+use join::Join;
+use split::Split;
 
-/// Elements that are read at once.
+/// Elements of a line that become a block of coefficients, and come from one.
 const STEP: usize = 2 * SIDE;
 /// Blocks between two looks at the context.
 const BLOCKS: usize = 1 << 10;
 
-type Rows = Vec<[f64; LANES]>;
+/// Calls a method that is compiled for every number of rotations that a lattice has.
+macro_rules! by_half {
+    ($half:expr, $self:ident.$method:ident()) => {
+        match $half {
+            2 => $self.$method::<2>(),
+            3 => $self.$method::<3>(),
+            4 => $self.$method::<4>(),
+            5 => $self.$method::<5>(),
+            6 => $self.$method::<6>(),
+            7 => $self.$method::<7>(),
+            8 => $self.$method::<8>(),
+            _ => $self.$method::<9>(),
+        }
+    };
+}
+use by_half;
 
-/// Lines one behind the other, and where their coefficients go.
+/// What it takes to work on lines one behind the other.
 pub(super) struct Neighbours<'a, 'b> {
     pub(super) simd: V3,
+    /// The number of the first line.
+    pub(super) first: usize,
     pub(super) lattice: &'a Lattice,
     pub(super) mode: Mode,
-    /// The lines' bytes, and how many samples each has.
-    pub(super) x: &'a [u8],
-    pub(super) length: usize,
-    /// The results.
-    pub(super) area: &'a mut [f64],
-    /// Where the first line's coefficients of each level begin, and how many each line has.
-    pub(super) places: Places<'a>,
-    pub(super) rows: &'a mut [Rows; 2],
+    pub(super) rows: &'a mut [Vec<Row>; 2],
     pub(super) pace: &'a mut Pace<'b>,
 }
 
 impl Neighbours<'_, '_> {
-    /// Decomposes the lines; false where an approximation is not finite, which the lattice may have made of what the
-    /// filters would not.
-    pub(super) fn decompose(self) -> Result<bool> {
-        self.simd.vectorize(self)
+    /// Decomposes lines of `length` samples; `x` are the bytes of all lines. Their coefficients go to `area`, where for each
+    /// level `places` has the beginning of the first of all lines, and how many each line has.
+    ///
+    /// False where an approximation is not finite, which the lattice may have made of what the filters would not.
+    pub(super) fn decompose(self, x: &[u8], length: usize, area: &mut [f64], places: Places<'_>) -> Result<bool> {
+        run(self.simd, Split::new(self, x, length, area, places))
+    }
+
+    /// Reconstructs lines of `length` samples; `y` are those of all lines. Of each level `coefficients` has the bytes of all
+    /// lines, and how many each line has.
+    ///
+    /// False where a sample is not finite.
+    pub(super) fn reconstruct(self, coefficients: &[(&[u8], usize)], length: usize, y: &mut [f64]) -> Result<bool> {
+        run(self.simd, Join::new(self, coefficients, length, y))
     }
 }
 
-impl NullaryFnOnce for Neighbours<'_, '_> {
-    type Output = Result<bool>;
+/// Does work with twice as many registers where the processor has them: with the others, lattices of four rotations and more
+/// wait for memory.
+#[allow(unsafe_code, reason = "the processor has what it is called for")]
+fn run<W: NullaryFnOnce>(simd: V3, work: W) -> W::Output {
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    fn with_more_registers<W: NullaryFnOnce>(work: W) -> W::Output {
+        work.call()
+    }
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+        return unsafe { with_more_registers(work) };
+    }
+    simd.vectorize(work)
+}
 
+/// The bytes of the lines from one on, of so many elements each.
+#[inline(always)]
+fn group(bytes: &[u8], first: usize, length: usize) -> &[u8] {
+    &bytes[first * length * size_of::<f64>()..][..LANES * length * size_of::<f64>()]
+}
+
+/// The elements of one number, of lines of so many each.
+#[inline(always)]
+fn row(x: &[u8], length: usize, at: usize) -> Row {
+    let (numbers, mut row) = (x.as_chunks().0, Row::default());
+    for (lane, number) in row.0.iter_mut().enumerate() {
+        *number = f64::from_le_bytes(numbers[lane * length + at]);
+    }
+    row
+}
+
+/// Each of the lines.
+#[inline(always)]
+fn lanes(bytes: &[u8], length: usize) -> [&[u8]; LANES] {
+    let line = |lane: usize| &bytes[lane * length * size_of::<f64>()..][..length * size_of::<f64>()];
+    [line(0), line(1), line(2), line(3)]
+}
+
+/// The same, where they are written.
+#[inline(always)]
+fn lanes_mut(numbers: &mut [f64], length: usize) -> [&mut [f64]; LANES] {
+    let (front, back) = numbers.split_at_mut(2 * length);
+    let ((a, b), (c, d)) = (front.split_at_mut(length), back[..2 * length].split_at_mut(length));
+    [a, b, c, d]
+}
+
+/// Puts the elements of one number into lines.
+#[inline(always)]
+fn put(lines: &mut [&mut [f64]; LANES], at: usize, row: __m256d) {
+    for (line, number) in lines.iter_mut().zip(cast::<_, [f64; LANES]>(row)) {
+        line[at] = number;
+    }
+}
+
+impl Row {
     #[inline(always)]
-    fn call(self) -> Self::Output {
-        match self.lattice.half {
-            2 => self.levels::<2>(),
-            3 => self.levels::<3>(),
-            4 => self.levels::<4>(),
-            5 => self.levels::<5>(),
-            6 => self.levels::<6>(),
-            7 => self.levels::<7>(),
-            8 => self.levels::<8>(),
-            _ => self.levels::<9>(),
-        }
-    }
-}
-
-impl Neighbours<'_, '_> {
-    #[inline(always)]
-    fn levels<const HALF: usize>(self) -> Result<bool> {
-        let Self {
-            simd,
-            lattice,
-            mode,
-            x,
-            length,
-            area,
-            places,
-            rows: [coarser, finer],
-            pace,
-        } = self;
-        let rotations = Rotations::<HALF>::new(simd, lattice);
-        let mut level = Level {
-            simd,
-            mode,
-            rotations,
-            length,
-            area,
-            pace,
-        };
-        for (index, &place) in places[1..].iter().rev().enumerate() {
-            let low = sized(coarser, place.1.next_multiple_of(SIDE));
-            if index == 0 {
-                level.split(&Lines { simd, x, length }, low, place)?;
-            } else {
-                level.split(&finer[..level.length], low, place)?;
-            }
-            std::mem::swap(coarser, finer);
-            level.length = place.1;
-        }
-        let (start, count) = places[0];
-        let mut sum = simd.splat_f64s(0.0);
-        for (number, rows) in finer[..count.next_multiple_of(SIDE)]
-            .as_chunks::<SIDE>()
-            .0
-            .iter()
-            .enumerate()
-        {
-            let rows: [f64x4; SIDE] = cast(*rows);
-            level.write(rows, number * SIDE, (start, count));
-            for row in &rows[..SIDE.min(count - number * SIDE)] {
-                sum = simd.mul_add_f64s(*row, simd.splat_f64s(0.0), sum);
-            }
-        }
-        Ok(cast::<_, [f64; LANES]>(sum).iter().all(|sum| !sum.is_nan()))
-    }
-}
-
-/// One level after the other.
-struct Level<'a, 'b, const HALF: usize> {
-    simd: V3,
-    mode: Mode,
-    rotations: Rotations<HALF>,
-    /// Elements of each line.
-    length: usize,
-    area: &'a mut [f64],
-    pace: &'a mut Pace<'b>,
-}
-
-impl<const HALF: usize> Level<'_, '_, HALF> {
-    /// Splits lines into approximations `low` and details at their place.
-    #[inline(always)]
-    fn split(&mut self, lines: &(impl Source + ?Sized), low: &mut [[f64; LANES]], place: (usize, usize)) -> Result<()> {
-        // What comes out of the lattice before it is full are no coefficients.
-        let filling = (HALF - 1).div_ceil(SIDE);
-        let skipped = filling * STEP + self.mode.front(HALF) - 2 * (HALF - 1);
-        let total = filling + low.len() / SIDE;
-        // Blocks of which all elements are in the line.
-        let from = skipped.div_ceil(STEP);
-        let to = ((self.length + skipped) / STEP).clamp(from, total);
-        let mut waiting = [self.simd.splat_f64s(0.0); HALF];
-        let edge = Edge {
-            mode: self.mode,
-            length: self.length,
-            skipped,
-            elements: skipped - self.mode.front(HALF)..skipped - self.mode.front(HALF) + 2 * (place.1 + HALF - 1),
-        };
-        for block in 0..from {
-            self.block(cast(edge.rows(lines, block)), block, filling, &mut waiting, low, place);
-        }
-        for first in (from..to).step_by(BLOCKS) {
-            let blocks = first..to.min(first + BLOCKS);
-            self.pace.step(blocks.len() * SIDE * LANES * HALF)?;
-            for block in blocks {
-                self.block(
-                    lines.eight(block * STEP - skipped),
-                    block,
-                    filling,
-                    &mut waiting,
-                    low,
-                    place,
-                );
-            }
-        }
-        for block in to..total {
-            self.block(cast(edge.rows(lines, block)), block, filling, &mut waiting, low, place);
-        }
-        Ok(())
-    }
-
-    /// Takes a block of elements into the lattice, and what comes out to its place.
-    #[inline(always)]
-    fn block(
-        &mut self,
-        rows: [f64x4; STEP],
-        block: usize,
-        filling: usize,
-        waiting: &mut [f64x4; HALF],
-        low: &mut [[f64; LANES]],
-        place: (usize, usize),
-    ) {
-        let [lows, highs] = self.rotations.run(self.simd, &rows, waiting);
-        if block >= filling {
-            let number = block - filling;
-            low.as_chunks_mut::<SIDE>().0[number] = cast(lows);
-            self.write(highs, number * SIDE, place);
-        }
-    }
-
-    /// Writes coefficients from `first` on of each line to their place, those of a whole block or the last ones.
-    #[inline(always)]
-    fn write(&mut self, rows: [f64x4; SIDE], first: usize, (start, count): (usize, usize)) {
-        if first + SIDE > count {
-            return write_last(self.area, &cast(rows), first, (start, count));
-        }
-        let lines = turn(self.simd, rows);
-        for (lane, line) in lines.iter().enumerate() {
-            if let Some(place) = self.area[start + lane * count + first..].first_chunk_mut::<SIDE>() {
-                *place = cast(*line);
-            }
-        }
-    }
-}
-
-/// Apart from the loops that it would take the registers of.
-#[inline(never)]
-fn write_last(area: &mut [f64], rows: &[[f64; LANES]; SIDE], first: usize, (start, count): (usize, usize)) {
-    for (at, row) in (first..count).zip(rows) {
-        for (lane, number) in row.iter().enumerate() {
-            area[start + lane * count + at] = *number;
-        }
-    }
-}
-
-/// Where lines go on beyond their ends.
-struct Edge {
-    mode: Mode,
-    length: usize,
-    /// Elements before the line, counted from the first block on.
-    skipped: usize,
-    /// Those that coefficients are made of, counted likewise.
-    elements: Range<usize>,
-}
-
-impl Edge {
-    /// A block of elements, some of them before or behind the line; zero where no coefficient is made of them.
-    #[inline(never)]
-    fn rows(&self, lines: &(impl Source + ?Sized), block: usize) -> [[f64; LANES]; STEP] {
-        let Self {
-            mode, length, skipped, ..
-        } = *self;
-        let mut rows = [[0.0; LANES]; STEP];
-        for (number, row) in (block * STEP..).zip(&mut rows) {
-            let element = |at| lines.row(at);
-            *row = match number.checked_sub(skipped) {
-                _ if !self.elements.contains(&number) => continue,
-                None => before(mode, element, length, skipped - number),
-                Some(at) if at < length => element(at),
-                Some(at) => behind(mode, element, length, at + 1 - length),
-            };
-        }
-        rows
-    }
-}
-
-/// The elements of neighbouring lines.
-trait Source {
-    /// The elements of one number.
-    fn row(&self, at: usize) -> [f64; LANES];
-    /// Those of eight numbers.
-    fn eight(&self, at: usize) -> [f64x4; STEP];
-}
-
-impl Source for [[f64; LANES]] {
-    #[inline(always)]
-    fn row(&self, at: usize) -> [f64; LANES] {
-        self[at]
+    fn vector(self) -> __m256d {
+        cast(self.0)
     }
 
     #[inline(always)]
-    fn eight(&self, at: usize) -> [f64x4; STEP] {
-        match self[at..].first_chunk::<STEP>() {
-            Some(rows) => cast(*rows),
-            None => [f64x4(0.0, 0.0, 0.0, 0.0); STEP],
-        }
+    fn of(vector: __m256d) -> Self {
+        Self(cast(vector))
     }
 }
 
-/// Samples in a tensor's bytes.
-struct Lines<'a> {
-    simd: V3,
-    x: &'a [u8],
-    length: usize,
-}
-
-impl Source for Lines<'_> {
+impl Element for Row {
     #[inline(always)]
-    fn row(&self, at: usize) -> [f64; LANES] {
-        let line = |lane: usize| f64::get(self.x, lane * self.length + at);
-        [line(0), line(1), line(2), line(3)]
-    }
-
-    #[inline(always)]
-    fn eight(&self, at: usize) -> [f64x4; STEP] {
-        let line = |lane: usize| f64::get_eight(self.x, lane * self.length + at);
-        let lines = [line(0), line(1), line(2), line(3)];
-        let mut rows = [self.simd.splat_f64s(0.0); STEP];
-        for (half, rows) in rows.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
-            *rows = turn(
-                self.simd,
-                [lines[0][half], lines[1][half], lines[2][half], lines[3][half]],
-            );
-        }
-        rows
-    }
-}
-
-/// A lattice in vectors.
-struct Rotations<const HALF: usize> {
-    first: [[f64x4; 2]; 2],
-    /// All but the first.
-    tangents: [f64x4; HALF],
-}
-
-impl<const HALF: usize> Rotations<HALF> {
-    #[inline(always)]
-    fn new(simd: V3, lattice: &Lattice) -> Self {
-        let [[a, b], [c, d]] = lattice.first;
-        let splat = |number| simd.splat_f64s(number);
-        let mut tangents = [splat(0.0); HALF];
-        for (vector, tangent) in tangents[1..].iter_mut().zip(lattice.tangents) {
-            *vector = splat(tangent);
-        }
-        Self {
-            first: [[splat(a), splat(b)], [splat(c), splat(d)]],
-            tangents,
-        }
-    }
-
-    /// Approximations and details that four pairs complete; `waiting` is what waits for the next pair.
-    #[inline(always)]
-    fn run(&self, simd: V3, rows: &[f64x4; STEP], waiting: &mut [f64x4; HALF]) -> [[f64x4; SIDE]; 2] {
-        let [[a, b], [c, d]] = self.first;
-        let mut made = [[simd.splat_f64s(0.0); SIDE]; 2];
-        for pair in 0..SIDE {
-            let (even, odd) = (rows[2 * pair], rows[2 * pair + 1]);
-            let mut low = simd.mul_add_f64s(odd, b, simd.mul_f64s(even, a));
-            let mut high = simd.mul_add_f64s(odd, d, simd.mul_f64s(even, c));
-            for (waiting, tangent) in waiting[1..].iter_mut().zip(&self.tangents[1..]) {
-                let (tangent, earlier) = (*tangent, std::mem::replace(waiting, low));
-                low = simd.mul_add_f64s(tangent, high, earlier);
-                high = simd.negate_mul_add_f64s(tangent, earlier, high);
-            }
-            (made[0][pair], made[1][pair]) = (low, high);
-        }
-        made
-    }
-}
-
-impl Element for [f64; LANES] {
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        let mut sums = self;
+    fn plus(self, Self(other): Self) -> Self {
+        let Self(mut sums) = self;
         for (sum, number) in sums.iter_mut().zip(other) {
             *sum += number;
         }
-        sums
+        Self(sums)
     }
 
     #[inline(always)]
@@ -354,13 +155,71 @@ impl Element for [f64; LANES] {
 
     #[inline(always)]
     fn negated(self) -> Self {
-        let [a, b, c, d] = self;
-        [-a, -b, -c, -d]
+        Self([-self.0[0], -self.0[1], -self.0[2], -self.0[3]])
     }
 
     #[inline(always)]
     fn times(self, count: usize) -> Self {
-        let (factor, [a, b, c, d]) = (count as f64, self);
-        [a * factor, b * factor, c * factor, d * factor]
+        let Self(mut products) = self;
+        for product in &mut products {
+            *product *= count as f64;
+        }
+        Self(products)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Context;
+    use crate::wavelet::filters::Filters;
+
+    fn first<'a, 'b>(simd: V3, rows: &'a mut [Vec<Row>; 2], pace: &'a mut Pace<'b>) -> Neighbours<'a, 'b> {
+        Neighbours {
+            simd,
+            first: 0,
+            lattice: Filters::find("db4")
+                .and_then(|filters| filters.lattice.as_ref())
+                .unwrap(),
+            mode: Mode::Symmetric,
+            rows,
+            pace,
+        }
+    }
+
+    #[test]
+    fn more_registers_change_no_number() {
+        let Some(simd) = V3::try_new() else { return };
+        let (length, places) = (100, [(0, 30), (120, 30), (240, 53)]);
+        let x: Vec<f64> = (0..LANES * length).map(|index| (index as f64 * 0.37).sin()).collect();
+        let there_and_back = |has_more: bool| {
+            let (context, mut rows) = (Context::never(), [Vec::new(), Vec::new()]);
+            let mut pace = Pace::new(&context);
+            let (mut area, mut y) = (vec![0.0; LANES * (30 + 30 + 53)], vec![0.0; LANES * length]);
+            let samples = bytemuck::cast_slice(&x);
+            let there = Split::new(first(simd, &mut rows, &mut pace), samples, length, &mut area, &places);
+            assert!(
+                if has_more {
+                    run(simd, there)
+                } else {
+                    simd.vectorize(there)
+                }
+                .unwrap()
+            );
+            let coefficients =
+                places.map(|(start, count)| (bytemuck::cast_slice(&area[start..][..LANES * count]), count));
+            let back = Join::new(first(simd, &mut rows, &mut pace), &coefficients, length, &mut y);
+            assert!(
+                if has_more {
+                    run(simd, back)
+                } else {
+                    simd.vectorize(back)
+                }
+                .unwrap()
+            );
+            assert!(x.iter().zip(&y).all(|(x, y)| (x - y).abs() < 1e-12));
+            (area, y)
+        };
+        assert_eq!(there_and_back(true), there_and_back(false));
     }
 }

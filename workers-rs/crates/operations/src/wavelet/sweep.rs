@@ -9,7 +9,7 @@ use super::line::{decompose, reconstruct, shrink};
 #[cfg(target_arch = "x86_64")]
 use super::neighbours::Neighbours;
 use super::request::{MAX_LEVELS, Method, Request};
-use super::work::{LANES, Levels, Real, Work};
+use super::work::{LANES, Levels, Real, Row, Work};
 use crate::Context;
 use crate::common::{Lines, POINTS_PER_CHECK, Pace, sized};
 
@@ -87,51 +87,42 @@ impl<T: Real> Sweep<'_, T> {
         Ok(())
     }
 
-    /// Decomposes some lines from one on side by side; false where that is not possible.
+    /// Works on some lines from one on side by side; false where that is not possible.
     #[cfg(target_arch = "x86_64")]
-    fn neighbours(
-        &self,
-        slab: usize,
-        area: &mut [T],
-        rows: &mut [Vec<[f64; LANES]>; 2],
-        pace: &mut Pace<'_>,
-    ) -> Result<bool> {
+    fn neighbours(&self, slab: usize, area: &mut [T], rows: &mut [Vec<Row>; 2], pace: &mut Pace<'_>) -> Result<bool> {
         let Request {
             method,
             filters,
             mode,
             lines,
+            level,
             ..
         } = self.request;
-        let (Method::Decompose, Some(lattice), [(x, length)], Some(simd)) =
-            (method, &filters.lattice, self.sources, pulp::x86::V3::try_new())
-        else {
+        let (Some(lattice), Some(simd)) = (&filters.lattice, pulp::x86::V3::try_new()) else {
             return Ok(false);
         };
-        if size_of::<T>() != size_of::<f64>() || self.targets.len() == 1 || slab + LANES > lines.outer {
+        if size_of::<T>() != size_of::<f64>() || *level == 0 || slab + LANES > lines.outer {
             return Ok(false);
-        }
-        let mut places = [(0, 0); MAX_LEVELS + 1];
-        for (place, &(start, count)) in places.iter_mut().zip(self.targets) {
-            *place = (start + slab * count, count);
         }
         let neighbours = Neighbours {
             simd,
+            first: slab,
             lattice,
             mode: *mode,
-            x: &x[slab * length * size_of::<T>()..],
-            length: *length,
-            area: bytemuck::cast_slice_mut(area),
-            places: &places[..self.targets.len()],
             rows,
             pace,
         };
-        neighbours.decompose()
+        let (area, (x, length), (start, count)) = (bytemuck::cast_slice_mut(area), self.sources[0], self.targets[0]);
+        match method {
+            Method::Decompose => neighbours.decompose(x, length, area, self.targets),
+            Method::Reconstruct => neighbours.reconstruct(self.sources, count, &mut area[start..]),
+            Method::Denoise(..) => Ok(false),
+        }
     }
 
     /// None are where the vectors for it are missing.
     #[cfg(not(target_arch = "x86_64"))]
-    fn neighbours(&self, _: usize, _: &mut [T], _: &mut [Vec<[f64; LANES]>; 2], _: &mut Pace<'_>) -> Result<bool> {
+    fn neighbours(&self, _: usize, _: &mut [T], _: &mut [Vec<Row>; 2], _: &mut Pace<'_>) -> Result<bool> {
         Ok(false)
     }
 

@@ -8,8 +8,13 @@ use bytemuck::Pod;
 use super::extend::Element;
 use crate::common::give_back;
 
-/// Lines that are decomposed side by side.
+/// Lines that are worked on side by side.
 pub(super) const LANES: usize = 4;
+
+/// Their elements of one number.
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+pub(super) struct Row(pub(super) [f64; LANES]);
 
 /// A number that samples and coefficients are made of; everything is computed in its own precision.
 pub(super) trait Real:
@@ -107,7 +112,7 @@ pub(super) struct Work<T> {
     pub(super) coefficients: Vec<T>,
     pub(super) levels: Levels<T>,
     /// Approximations of two levels of neighbouring lines, one made from the other.
-    pub(super) rows: [Vec<[f64; LANES]>; 2],
+    pub(super) rows: [Vec<Row>; 2],
 }
 
 /// What the levels of one line need.
