@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SIZES = [0, 1, 4000, 4096, 5000, 60_000, 500_000]
+SIZES = [0, 1, 4000, 4096, 5000, 60_000, 66_000, 500_000]
+INLINE_BYTES = {"native": 4096, "pure": layout.INLINE_BYTES}
 """Bytes of arrays whose frames fit into a message, on both sides of what travels in one."""
 
 KEPT = 1500
@@ -95,7 +96,7 @@ async def test_what_is_sent_comes_back(url: str, transport: str, placement: str,
             result = await fleet.call("echo", {"x": sent, "y": sent.reshape(-1, 1)[::-1]})
             assert result["x"].tobytes() == sent.tobytes()
             assert result["y"].tobytes() == sent[::-1].tobytes()
-        large = 2 * size >= 4096
+        large = 2 * size >= INLINE_BYTES[transport]
         assert fleet.statistics().placements == {"arena" if large and placement == "arena" else "inline": 3}
 
 
@@ -166,7 +167,7 @@ async def test_a_made_array_is_sent_from_where_it_lies_with_parameters_too(url: 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 async def test_a_forked_child_gives_nothing_back(url: str, transport: str, shared: None) -> None:
     async with AsyncFleet.connect(url, transport=transport) as fleet:
-        held = [(await fleet.call("echo", {"x": np.full(5000, -1.0)}))["x"], fleet.empty(5000)]
+        held = [(await fleet.call("echo", {"x": np.full(10_000, -1.0)}))["x"], fleet.empty(10_000)]
         child = os.fork()
         if not child:
             try:

@@ -98,7 +98,7 @@ async def free_again(place: Path) -> None:
     await until(lambda: sum(map(in_use, arenas(place))) == 0, "every slot to be free")
 
 
-@pytest.mark.parametrize("count", [512, 1 << 17, 1 << 23])
+@pytest.mark.parametrize("count", [1 << 13, 1 << 17, 1 << 23])
 async def test_a_frame_goes_there_and_back_through_the_arena(
     url: str, served: WorkerProcess, place: Path, count: int
 ) -> None:
@@ -113,7 +113,7 @@ async def test_a_frame_goes_there_and_back_through_the_arena(
 
 async def test_small_frames_stay_in_the_message(url: str, served: WorkerProcess) -> None:
     async with connected(url) as fleet:
-        for count in (1, 100, 500):
+        for count in (1, 100, 8000):
             assert (await fleet.call("echo", np.zeros(count))).array.size == count
         assert fleet.statistics().placements == {"inline": 3}
 

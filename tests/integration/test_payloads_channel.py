@@ -72,9 +72,9 @@ async def test_what_is_quicker_through_the_broker_goes_there_once_no_memory_is_s
 async def test_from_what_size_on_the_channel_is_used_may_be_set(
     url: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "20000")
+    monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "100000")
     async with AsyncFleet.connect(url, transport=transport) as fleet:
-        for count in (1000, 3000, 1000, 3000):
+        for count in (9000, 20_000, 9000, 20_000):
             await fleet.call("echo", {"x": LARGE[:count]})
         assert fleet.statistics().placements == {"arena": 3, "inline": 1}
     monkeypatch.setenv("NPUFLEET_CHANNEL_BYTES", "20k")
@@ -94,7 +94,7 @@ async def test_a_result_that_is_too_small_for_the_channel_and_too_large_for_the_
 
 async def test_many_at_once(url: str, transport: str) -> None:
     async with AsyncFleet.connect(url, transport=transport) as fleet:
-        sent = [LARGE[: 1000 * (1 + number % 7)] + number for number in range(100)]
+        sent = [LARGE[: 9000 + 1000 * (number % 7)] + number for number in range(100)]
         results = await asyncio.gather(*[fleet.call("echo", {"x": each}) for each in sent])
         assert all(np.array_equal(result["x"], each) for result, each in zip(results, sent, strict=True))
         assert fleet.statistics().placements == {"arena": 100}

@@ -51,7 +51,8 @@ def test_golden_claims(folder: Path, case: dict[str, Any], way: str) -> None:
 def test_the_constants_are_those_of_the_contract() -> None:
     arena = CONTRACT["arena"]
     assert CONTRACT["payload"] == {
-        "inline_bytes": layout.INLINE_BYTES,
+        "inline_bytes": 4096,
+        "python_inline_bytes": layout.INLINE_BYTES,
         "channel_bytes": layout.CHANNEL_BYTES,
     }
     ours = (layout.SLOTS, layout.TABLE_AT, layout.ENTRY_BYTES, layout.DATA_AT, layout.SMALLEST, layout.LARGEST)

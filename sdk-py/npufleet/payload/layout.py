@@ -9,7 +9,7 @@ from npufleet.wire.document import DOCUMENT
 
 _ARENA: Final = DOCUMENT["arena"]
 
-INLINE_BYTES: Final[int] = DOCUMENT["payload"]["inline_bytes"]
+INLINE_BYTES: Final[int] = DOCUMENT["payload"]["python_inline_bytes"]
 CHANNEL_BYTES: Final[int] = DOCUMENT["payload"]["channel_bytes"]
 SLOTS: Final[int] = _ARENA["slots"]
 TABLE_AT: Final[int] = _ARENA["table_at"]
