@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from npufleet.errors import PayloadLostError
-from npufleet.payload import layout
+from npufleet.payload import layout, peers
 from npufleet.payload.arena import Arena
 from npufleet.payload.layout import Entry
 from npufleet.payload.peers import ElsewhereError, Peers
@@ -102,6 +102,18 @@ def test_forged_entries_give_the_bytes_they_name_or_an_error(
             assert found == content[start - 528384 :][:length]
         else:
             assert word in {"elsewhere", "invalid_frame", "payload_lost"}
+
+
+def test_an_arena_that_is_not_here_is_looked_for_again_after_a_moment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Peers(folder)
+    assert reader.find(IDENTITY) is None
+    write_case(folder, {"header": layout.header(IDENTITY, 0).hex(), "entries": [], "size": 528384, "content": []})
+    assert Peers(folder).find(IDENTITY) is not None
+    assert reader.find(IDENTITY) is None
+    monkeypatch.setattr(peers, "ABSENT_S", 0.0)
+    assert reader.find(IDENTITY) is not None
 
 
 @given(st.text(max_size=100) | st.from_regex(CONTRACT["claim"]["pattern"], fullmatch=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 OPEN_LIMIT: Final = 64
 """Arenas that are kept open; more are opened again when they are needed."""
+
+ABSENT_S: Final = 1.0
+"""How long an arena that is not here is not looked for again: each request of another host names one."""
+
+ABSENT_LIMIT: Final = 1024
+"""Arenas that are remembered as not here."""
 
 
 class ElsewhereError(PayloadLostError):
@@ -55,21 +62,32 @@ class Peers:
     def __init__(self, path: Path | None) -> None:
         self._folder = path
         self._open: OrderedDict[bytes, Peer] = OrderedDict()
+        self._absent: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
     def find(self, identity: bytes) -> Peer | None:
-        """Return an arena by its id; None when it is not here."""
+        """Return an arena by its id; None when it is not here, or was not a moment ago."""
         with self._lock:
             peer = self._open.get(identity)
             if peer is not None:
                 self._open.move_to_end(identity)
                 return peer
+            since = self._absent.get(identity)
+        now = time.monotonic()
+        if since is not None and now - since < ABSENT_S:
+            return None
         peer = self._look(identity)
-        if peer is not None:
-            with self._lock:
+        with self._lock:
+            if peer is not None:
+                self._absent.pop(identity, None)
                 self._open[identity] = peer
                 if len(self._open) > OPEN_LIMIT:
                     self._open.popitem(last=False)
+            elif self._folder is not None and not (self._folder / identity.hex()).exists():
+                # One that is there and cannot be opened, for want of descriptors, is not absent.
+                if len(self._absent) >= ABSENT_LIMIT:
+                    self._absent.clear()
+                self._absent[identity] = now
         return peer
 
     def is_alive(self, identity: bytes) -> bool:
