@@ -8,6 +8,8 @@ mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod neighbours;
 mod sections;
+#[cfg(target_arch = "x86_64")]
+mod vectors;
 
 use bytes::Bytes;
 use npufleet_wire::frame::Tensor;

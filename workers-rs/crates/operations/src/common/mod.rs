@@ -47,5 +47,5 @@ pub(crate) use segments::{Segments, Transform, tabulate};
 pub(crate) use statistics::{mean, median, weighted_sum};
 pub(crate) use sweep::Sweep;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use turn::{SIDE, turn};
+pub(crate) use turn::{SIDE, transposed, turn};
 pub use window::Window;

@@ -28,8 +28,9 @@ pub(crate) trait Real {
     fn write(bytes: &mut [u8], first: usize, stride: usize, numbers: impl Iterator<Item = f64>);
 }
 
+/// An element type, and how eight numbers are made of elements and rounded to them: as a whole where both are the same.
 macro_rules! real {
-    ($float:ty) => {
+    ($float:ty, $wide:expr, $near:expr) => {
         impl Real for $float {
             #[inline]
             fn get(bytes: &[u8], index: usize) -> f64 {
@@ -45,26 +46,14 @@ macro_rules! real {
             #[inline(always)]
             fn get_eight(bytes: &[u8], first: usize) -> [f64x4; 2] {
                 let bytes = &bytes[first * size_of::<$float>()..][..8 * size_of::<$float>()];
-                let n: [$float; 8] = bytemuck::pod_read_unaligned(bytes);
-                let wide = |at: usize| f64x4(n[at].into(), n[at + 1].into(), n[at + 2].into(), n[at + 3].into());
-                [wide(0), wide(4)]
+                $wide(bytemuck::pod_read_unaligned(bytes))
             }
 
             #[cfg(target_arch = "x86_64")]
             #[inline(always)]
-            fn put_eight(bytes: &mut [u8], first: usize, [front, back]: [f64x4; 2]) {
-                let near = |number: f64| number as $float;
+            fn put_eight(bytes: &mut [u8], first: usize, numbers: [f64x4; 2]) {
                 let bytes = &mut bytes[first * size_of::<$float>()..][..8 * size_of::<$float>()];
-                bytes.copy_from_slice(bytemuck::bytes_of(&[
-                    near(front.0),
-                    near(front.1),
-                    near(front.2),
-                    near(front.3),
-                    near(back.0),
-                    near(back.1),
-                    near(back.2),
-                    near(back.3),
-                ]));
+                bytes.copy_from_slice(bytemuck::bytes_of(&$near(numbers)));
             }
 
             #[inline]
@@ -94,8 +83,19 @@ macro_rules! real {
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(
+    f32,
+    |n: [f32; 8]| {
+        let wide = |at: usize| f64x4(n[at].into(), n[at + 1].into(), n[at + 2].into(), n[at + 3].into());
+        [wide(0), wide(4)]
+    },
+    |[a, b]: [f64x4; 2]| [a.0, a.1, a.2, a.3, b.0, b.1, b.2, b.3].map(|number| number as f32)
+);
+real!(
+    f64,
+    |numbers: [f64; 8]| bytemuck::cast(numbers),
+    |numbers: [f64x4; 2]| bytemuck::cast::<_, [f64; 8]>(numbers)
+);
 
 /// Replaces a buffer's numbers by those of a real tensor.
 pub(crate) fn read_all(tensor: &Tensor<'_>, numbers: &mut Vec<f64>) {

@@ -1,13 +1,18 @@
 //! Every line of a tensor through a filter, forward or forward and backward.
 
+use std::marker::PhantomData;
+
 use npufleet_wire::Result;
 
 use super::designs::Work;
-use super::kernel::{Filter, LANES, TILE};
+use super::kernel::{Filter, LANES, NEIGHBOURS, TILE};
 use crate::common::{Lines, Pace, Real, sized};
 
 /// Fewer lines than this are filtered one after the other, which is then faster than side by side.
 const MIN_LANES: usize = 6;
+
+/// The same where [`NEIGHBOURS`] are side by side.
+const MIN_NEIGHBOURS: usize = 3;
 
 /// Whole lines of together more samples than this are not held side by side: they would leave the cache.
 const MAX_HELD: usize = 1 << 18;
@@ -33,9 +38,14 @@ impl Apply<'_> {
     /// Filters every line, starting from the states `zi` (zeros when there are none) and ending with the states `zf`;
     /// both are doubles of the shape `[sections, outer, 2, inner]`.
     pub(super) fn causal<S: Real>(&mut self, zi: Option<&[u8]>, y: &mut [u8], zf: &mut [u8]) -> Result<()> {
-        for group in groups(self.lines.count(), MIN_LANES) {
+        let (least, most) = match lanes::<S>(self.lines) {
+            NEIGHBOURS => (MIN_NEIGHBOURS, NEIGHBOURS),
+            _ => (MIN_LANES, LANES),
+        };
+        for group in groups(self.lines.count(), least, most) {
             match group.count {
                 1 => self.causal_group::<S, 1>(group, zi, y, zf)?,
+                _ if most == NEIGHBOURS => self.causal_group::<S, NEIGHBOURS>(group, zi, y, zf)?,
                 _ => self.causal_group::<S, LANES>(group, zi, y, zf)?,
             }
         }
@@ -47,7 +57,7 @@ impl Apply<'_> {
     pub(super) fn zero_phase<S: Real>(&mut self, edge: usize, y: &mut [u8]) -> Result<()> {
         let held = (self.lines.length + 2 * edge).saturating_mul(LANES);
         let least = if held > MAX_HELD { usize::MAX } else { MIN_LANES };
-        for group in groups(self.lines.count(), least) {
+        for group in groups(self.lines.count(), least, LANES) {
             match group.count {
                 1 => self.zero_phase_group::<S, 1>(group, edge, y)?,
                 _ => self.zero_phase_group::<S, LANES>(group, edge, y)?,
@@ -74,9 +84,9 @@ impl Apply<'_> {
             let count = (TILE / W).min(self.lines.length - start);
             self.pace.step(count * W * sections)?;
             let tile = &mut tile[..count * W];
-            let done = if W == LANES && self.lines.inner == 1 {
+            let done = if W > 1 && self.lines.inner == 1 {
                 let starts = group.starts(self.lines.length, 1).map(|line| line + start);
-                neighbours::<S>(self.filter, states, tile, (self.x, y, starts, group.count))
+                neighbours::<S, W>(self.filter, states, tile, (self.x, y, starts, group.count))
             } else {
                 0
             };
@@ -111,36 +121,50 @@ impl Apply<'_> {
     }
 }
 
-/// Filters rows of one line or of [`LANES`] lines.
+/// Filters rows of one line or of several.
 fn run<const W: usize>(filter: &Filter, states: &mut [f64], rows: &mut [[f64; W]], turned: &mut Vec<[f64; LANES]>) {
-    if W == LANES {
-        filter.lines(states.as_chunks_mut().0, rows.as_flattened_mut().as_chunks_mut().0);
-    } else {
+    if W == 1 {
         filter.line(states, rows.as_flattened_mut(), sized(turned, TILE / LANES));
+    } else {
+        filter.lines(states.as_chunks_mut().0, rows);
     }
 }
 
-/// Filters samples of [`LANES`] lines where they lie: of each from its start on as many as `rows` hold, or some less.
+/// How many lines are best filtered side by side.
+fn lanes<S: Real>(lines: Lines) -> usize {
+    // Making doubles of single precision takes longer eight lanes at a time than they save.
+    #[cfg(target_arch = "x86_64")]
+    if lines.inner == 1 && size_of::<S>() == size_of::<f64>() {
+        return super::neighbours::lanes();
+    }
+    LANES
+}
+
+/// Filters samples of `W` lines where they lie: of each from its start on as many as `rows` hold, or some less.
 #[cfg(target_arch = "x86_64")]
-fn neighbours<S: Real>(
+fn neighbours<S: Real, const W: usize>(
     filter: &Filter,
     states: &mut [f64],
     rows: &mut [f64],
-    (x, y, starts, wanted): (&[u8], &mut [u8], [usize; LANES], usize),
+    (x, y, starts, wanted): (&[u8], &mut [u8], [usize; W], usize),
 ) -> usize {
-    let lines = super::neighbours::Neighbours::<S>::new(x, y, starts, wanted);
-    lines.map_or(0, |mut lines| {
-        lines.filter(filter.sections(), states.as_chunks_mut().0, rows.as_chunks_mut().0)
-    })
+    let mut lines = super::neighbours::Neighbours {
+        x,
+        y,
+        starts,
+        wanted,
+        precision: PhantomData::<S>,
+    };
+    lines.filter(filter.sections(), states, rows)
 }
 
 /// None where the vectors for it are missing.
 #[cfg(not(target_arch = "x86_64"))]
-fn neighbours<S: Real>(
+fn neighbours<S: Real, const W: usize>(
     _: &Filter,
     _: &mut [f64],
     _: &mut [f64],
-    _: (&[u8], &mut [u8], [usize; LANES], usize),
+    _: (&[u8], &mut [u8], [usize; W], usize),
 ) -> usize {
     0
 }
@@ -155,12 +179,12 @@ fn extend<const W: usize>(rows: &mut [[f64; W]], edge: usize) {
     }
 }
 
-/// Groups of up to [`LANES`] lines, of one line each where fewer than `least` are left.
-fn groups(lines: usize, least: usize) -> impl Iterator<Item = Group> {
+/// Groups of up to `most` lines, of one line each where fewer than `least` are left.
+fn groups(lines: usize, least: usize, most: usize) -> impl Iterator<Item = Group> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let left = lines - first;
-        let count = if left >= least { left.min(LANES) } else { left.min(1) };
+        let count = if left >= least { left.min(most) } else { left.min(1) };
         let group = Group { first, count };
         first += count;
         (count > 0).then_some(group)

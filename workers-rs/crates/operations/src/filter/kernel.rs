@@ -10,6 +10,9 @@ use super::sections::{Section, steady_states};
 /// What is filtered side by side: four vectors of four doubles hide the latency of the recursion.
 pub(super) const LANES: usize = 16;
 
+/// Lines that are filtered side by side where vectors hold as many doubles.
+pub(super) const NEIGHBOURS: usize = 8;
+
 /// Samples that pass through all sections while they are in the processor's cache.
 pub(super) const TILE: usize = 2048;
 
@@ -19,7 +22,7 @@ const POWERS: usize = (TILE / LANES).ilog2() as usize + 1;
 /// Lines are turned into rows this many samples of this many lanes at once.
 const SQUARE: usize = 4;
 
-pub(super) type Row = [f64; LANES];
+type Row = [f64; LANES];
 /// The state behind a section is this matrix times the state before it, when there is no input.
 type Matrix = [[f64; 2]; 2];
 
@@ -58,7 +61,7 @@ impl Filter {
     }
 
     /// Filters rows, each with a sample of every line; `states` has the shape `[sections, 2]`.
-    pub(super) fn lines(&self, states: &mut [Row], rows: &mut [Row]) {
+    pub(super) fn lines<const W: usize>(&self, states: &mut [[f64; W]], rows: &mut [[f64; W]]) {
         Arch::new().dispatch(LinesRun(self, states, rows));
     }
 
@@ -69,9 +72,9 @@ impl Filter {
 }
 
 /// The work of [`Filter::lines`] as what is compiled for the vectors that the processor turns out to have.
-struct LinesRun<'a>(&'a Filter, &'a mut [Row], &'a mut [Row]);
+struct LinesRun<'a, const W: usize>(&'a Filter, &'a mut [[f64; W]], &'a mut [[f64; W]]);
 
-impl NullaryFnOnce for LinesRun<'_> {
+impl<const W: usize> NullaryFnOnce for LinesRun<'_, W> {
     type Output = ();
 
     #[inline(always)]

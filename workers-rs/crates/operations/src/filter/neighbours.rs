@@ -1,68 +1,125 @@
-//! The recursion over lines that are filtered where they lie: a few samples of each are turned into rows, and back, with
-//! the vectors that most processors have.
+//! The recursion over lines that are filtered where they lie: a few samples of each are turned into rows, and back.
 
 // What is not inlined is compiled for the oldest processor, whatever vectors this one has.
 #![allow(clippy::inline_always)]
 
 use std::marker::PhantomData;
+use std::slice;
 
+use bytemuck::{Zeroable, cast_slice_mut};
+use pulp::NullaryFnOnce;
 use pulp::x86::V3;
-use pulp::{NullaryFnOnce, Simd, f64x4};
 
-use super::kernel::{LANES, Row};
+use super::kernel::{LANES, NEIGHBOURS};
 use super::sections::Section;
-use crate::common::{Real, SIDE, turn};
+use super::vectors::{STEP, V4, Vectors};
+use crate::common::{Real, SIDE};
 
-/// Samples of a line that are turned at once, whole cache lines of doubles: lines whose length is a power of two compete
-/// for the same few places in the cache.
-const STEP: usize = 2 * SIDE;
-
-type Vectors = [f64x4; LANES / SIDE];
-type Block = [Vectors; STEP];
-
-/// Samples of neighbouring lines in a tensor's bytes, and where they go.
-pub(super) struct Neighbours<'a, S> {
-    simd: V3,
-    x: &'a [u8],
-    y: &'a mut [u8],
-    /// Where the samples of each line begin.
-    starts: [usize; LANES],
-    /// How many lines are wanted; the others fill the lanes.
-    wanted: usize,
-    precision: PhantomData<S>,
+/// How many lines are best filtered at once.
+pub(super) fn lanes() -> usize {
+    V4::try_new().map_or(LANES, |_| NEIGHBOURS)
 }
 
-impl<'a, S: Real> Neighbours<'a, S> {
-    /// None where the processor lacks the vectors.
-    pub(super) fn new(x: &'a [u8], y: &'a mut [u8], starts: [usize; LANES], wanted: usize) -> Option<Self> {
-        Some(Self {
-            simd: V3::try_new()?,
-            x,
-            y,
-            starts,
-            wanted,
-            precision: PhantomData,
-        })
+/// Samples of neighbouring lines in a tensor's bytes, and where they go.
+pub(super) struct Neighbours<'a, S, const W: usize> {
+    pub(super) x: &'a [u8],
+    pub(super) y: &'a mut [u8],
+    /// Where the samples of each line begin.
+    pub(super) starts: [usize; W],
+    /// How many lines are wanted; the others fill the lanes.
+    pub(super) wanted: usize,
+    pub(super) precision: PhantomData<S>,
+}
+
+impl<S: Real, const W: usize> Neighbours<'_, S, W> {
+    /// Filters as many samples of each line as make whole steps in `rows`, and returns how many that were: none where the
+    /// processor lacks the vectors. `states` has the shape `[sections, 2, W]`.
+    pub(super) fn filter(&mut self, sections: &[Section], states: &mut [f64], rows: &mut [f64]) -> usize {
+        let filtered = match W {
+            NEIGHBOURS => self.filter_with::<V4, NEIGHBOURS, 1>(sections, states, rows),
+            _ => self.filter_with::<V3, SIDE, { LANES / SIDE }>(sections, states, rows),
+        };
+        filtered.unwrap_or(0)
     }
 
-    /// Filters as many samples of each line as make whole steps in `rows`, and returns how many that were; `states` has
-    /// the shape `[sections, 2]`.
-    pub(super) fn filter(&mut self, sections: &[Section], states: &mut [Row], rows: &mut [Row]) -> usize {
-        self.simd.vectorize(Run(self, sections, states, rows))
+    /// The same with rows of `N` vectors.
+    fn filter_with<T: Vectors<LINES>, const LINES: usize, const N: usize>(
+        &mut self,
+        sections: &[Section],
+        states: &mut [f64],
+        rows: &mut [f64],
+    ) -> Option<usize> {
+        let simd = T::try_new()?;
+        let (rows, _) = rows.as_chunks_mut::<W>();
+        let (steps, _) = rows.as_chunks_mut::<STEP>();
+        Some(simd.vectorize(Run::<S, T, W, LINES, N> {
+            simd,
+            starts: *self.starts.as_chunks().0.first_chunk()?,
+            lines: self,
+            sections,
+            states: cast_slice_mut(states),
+            blocks: cast_slice_mut(steps.as_flattened_mut().as_flattened_mut()),
+        }))
+    }
+}
+
+type Row<V, const N: usize> = [V; N];
+type Block<V, const N: usize> = [Row<V, N>; STEP];
+
+/// The work of [`Neighbours::filter`] as what is compiled for certain vectors.
+struct Run<'a, 'b, S, T: Vectors<LINES>, const W: usize, const LINES: usize, const N: usize> {
+    simd: T,
+    lines: &'a mut Neighbours<'b, S, W>,
+    /// Where the samples of each line begin, by vector.
+    starts: [[usize; LINES]; N],
+    sections: &'a [Section],
+    states: &'a mut [[Row<T::Vector, N>; 2]],
+    blocks: &'a mut [Block<T::Vector, N>],
+}
+
+impl<S: Real, T: Vectors<LINES>, const W: usize, const LINES: usize, const N: usize> NullaryFnOnce
+    for Run<'_, '_, S, T, W, LINES, N>
+{
+    type Output = usize;
+
+    #[inline(always)]
+    fn call(mut self) -> usize {
+        let count = self.blocks.len();
+        if T::MANY {
+            for number in 0..count {
+                let mut block = Zeroable::zeroed();
+                self.filter(number, slice::from_mut(&mut block));
+            }
+        } else {
+            let blocks = std::mem::take(&mut self.blocks);
+            self.filter(0, blocks);
+        }
+        count * STEP
+    }
+}
+
+impl<S: Real, T: Vectors<LINES>, const W: usize, const LINES: usize, const N: usize> Run<'_, '_, S, T, W, LINES, N> {
+    /// Filters the blocks from a number on.
+    #[inline(always)]
+    fn filter(&mut self, number: usize, blocks: &mut [Block<T::Vector, N>]) {
+        self.read(number, blocks);
+        for (section, state) in self.sections.iter().zip(&mut *self.states) {
+            recursion(self.simd, section, state, blocks.as_flattened_mut());
+        }
+        self.write(number, blocks);
     }
 
     /// Reads samples as rows.
     #[inline(always)]
-    fn read(&self, blocks: &mut [Block]) {
-        for (vector, starts) in self.starts.as_chunks::<SIDE>().0.iter().enumerate() {
-            for (number, block) in blocks.iter_mut().enumerate() {
-                let line = |lane: usize| S::get_eight(self.x, starts[lane] + number * STEP);
-                let lines = [line(0), line(1), line(2), line(3)];
-                for half in 0..STEP / SIDE {
-                    let square = [lines[0][half], lines[1][half], lines[2][half], lines[3][half]];
-                    for (row, turned) in block[half * SIDE..][..SIDE].iter_mut().zip(turn(self.simd, square)) {
-                        row[vector] = turned;
-                    }
+    fn read(&self, first: usize, blocks: &mut [Block<T::Vector, N>]) {
+        for vector in 0..N {
+            for (number, block) in (first..).zip(&mut *blocks) {
+                let mut lines = [Zeroable::zeroed(); LINES];
+                for (line, start) in lines.iter_mut().zip(self.starts[vector]) {
+                    *line = S::get_eight(self.lines.x, start + number * STEP);
+                }
+                for (row, turned) in block.iter_mut().zip(self.simd.turn(lines)) {
+                    row[vector] = turned;
                 }
             }
         }
@@ -70,56 +127,47 @@ impl<'a, S: Real> Neighbours<'a, S> {
 
     /// Writes rows as samples.
     #[inline(always)]
-    fn write(&mut self, blocks: &[Block]) {
-        for (vector, starts) in self.starts.as_chunks::<SIDE>().0.iter().enumerate() {
-            let wanted = self.wanted.saturating_sub(vector * SIDE).min(SIDE);
-            for (number, block) in blocks.iter().enumerate() {
-                let row = |at: usize| block[at][vector];
-                let front = turn(self.simd, [row(0), row(1), row(2), row(3)]);
-                let back = turn(self.simd, [row(4), row(5), row(6), row(7)]);
-                for lane in 0..wanted {
-                    S::put_eight(self.y, starts[lane] + number * STEP, [front[lane], back[lane]]);
+    fn write(&mut self, first: usize, blocks: &[Block<T::Vector, N>]) {
+        for vector in 0..N {
+            let wanted = self.lines.wanted.saturating_sub(vector * LINES);
+            for (number, block) in (first..).zip(blocks) {
+                let mut rows = [Zeroable::zeroed(); STEP];
+                for (turned, row) in rows.iter_mut().zip(block) {
+                    *turned = row[vector];
+                }
+                let lines = self.simd.turn_back(rows).into_iter().zip(self.starts[vector]);
+                let put = |(line, start)| S::put_eight(self.lines.y, start + number * STEP, line);
+                if wanted < LINES {
+                    lines.take(wanted).for_each(put);
+                } else {
+                    lines.for_each(put);
                 }
             }
         }
     }
 }
 
-struct Run<'a, 'b, S>(&'a mut Neighbours<'b, S>, &'a [Section], &'a mut [Row], &'a mut [Row]);
-
-impl<S: Real> NullaryFnOnce for Run<'_, '_, S> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn call(self) -> usize {
-        let Self(lines, sections, states, rows) = self;
-        let states: &mut [[Vectors; 2]] = bytemuck::cast_slice_mut(states);
-        let blocks: &mut [Block] = bytemuck::cast_slice_mut(rows.as_chunks_mut::<STEP>().0);
-        lines.read(blocks);
-        for (section, state) in sections.iter().zip(states) {
-            recursion(lines.simd, section, state, blocks.as_flattened_mut());
-        }
-        lines.write(blocks);
-        blocks.len() * STEP
-    }
-}
-
 /// As the recursion of rows.
 #[inline(always)]
-fn recursion(simd: V3, section: &Section, state: &mut [Vectors; 2], rows: &mut [Vectors]) {
+fn recursion<T: Vectors<LINES>, const LINES: usize, const N: usize>(
+    simd: T,
+    section: &Section,
+    state: &mut [Row<T::Vector, N>; 2],
+    rows: &mut [Row<T::Vector, N>],
+) {
     let [mut z0, mut z1] = *state;
     let [b0, b1, b2] = [
-        simd.splat_f64s(section.b[0]),
-        simd.splat_f64s(section.b[1]),
-        simd.splat_f64s(section.b[2]),
+        simd.splat(section.b[0]),
+        simd.splat(section.b[1]),
+        simd.splat(section.b[2]),
     ];
-    let [a1, a2] = [simd.splat_f64s(section.a[0]), simd.splat_f64s(section.a[1])];
+    let [a1, a2] = [simd.splat(section.a[0]), simd.splat(section.a[1])];
     for row in rows {
-        for vector in 0..LANES / SIDE {
+        for vector in 0..N {
             let x = row[vector];
-            let y = simd.mul_add_f64s(b0, x, z0[vector]);
-            z0[vector] = simd.negate_mul_add_f64s(a1, y, simd.mul_add_f64s(b1, x, z1[vector]));
-            z1[vector] = simd.negate_mul_add_f64s(a2, y, simd.mul_f64s(b2, x));
+            let y = simd.mul_add(b0, x, z0[vector]);
+            z0[vector] = simd.negate_mul_add(a1, y, simd.mul_add(b1, x, z1[vector]));
+            z1[vector] = simd.negate_mul_add(a2, y, simd.mul(b2, x));
             row[vector] = y;
         }
     }

@@ -10,7 +10,8 @@ use bytemuck::cast;
 use num_complex::Complex;
 
 use super::Tables;
-use super::vectors::{Stored, Vector, WIDTH, by, real_bins, times, transform, transposed};
+use super::vectors::{Stored, Vector, WIDTH, by, real_bins, times, transform};
+use crate::common::transposed;
 
 /// Where the vector `column` of a row lies between the passes: where the second pass writes bins of that row, so that
 /// none is overwritten before it is read.

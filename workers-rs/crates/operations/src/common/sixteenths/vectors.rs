@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::{
     __m512d, _mm512_add_pd, _mm512_fmadd_pd, _mm512_fmsub_pd, _mm512_mul_pd, _mm512_set1_pd, _mm512_setzero_pd,
-    _mm512_shuffle_f64x2, _mm512_sub_pd, _mm512_unpackhi_pd, _mm512_unpacklo_pd,
+    _mm512_sub_pd,
 };
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -213,40 +213,4 @@ pub(super) fn real_bins(x: [__m512d; 16]) -> ([__m512d; 8], [__m512d; 8], __m512
         _mm512_sub_pd(zero, nine.im),
     ];
     (re, im, _mm512_sub_pd(even, odd))
-}
-
-/// Eight vectors, of the first numbers of the given ones, of their second numbers, ...
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-pub(super) fn transposed(rows: [__m512d; 8]) -> [__m512d; 8] {
-    let (low, high) = (_mm512_unpacklo_pd, _mm512_unpackhi_pd);
-    let even = lanes([
-        low(rows[0], rows[1]),
-        low(rows[2], rows[3]),
-        low(rows[4], rows[5]),
-        low(rows[6], rows[7]),
-    ]);
-    let odd = lanes([
-        high(rows[0], rows[1]),
-        high(rows[2], rows[3]),
-        high(rows[4], rows[5]),
-        high(rows[6], rows[7]),
-    ]);
-    [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]]
-}
-
-/// The same with pairs of numbers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn lanes([a, b, c, d]: [__m512d; 4]) -> [__m512d; 4] {
-    const EVEN: i32 = 0x88;
-    const ODD: i32 = 0xdd;
-    let (front, back) = (_mm512_shuffle_f64x2::<EVEN>(a, b), _mm512_shuffle_f64x2::<EVEN>(c, d));
-    let (other_front, other_back) = (_mm512_shuffle_f64x2::<ODD>(a, b), _mm512_shuffle_f64x2::<ODD>(c, d));
-    [
-        _mm512_shuffle_f64x2::<EVEN>(front, back),
-        _mm512_shuffle_f64x2::<EVEN>(other_front, other_back),
-        _mm512_shuffle_f64x2::<ODD>(front, back),
-        _mm512_shuffle_f64x2::<ODD>(other_front, other_back),
-    ]
 }
