@@ -198,30 +198,20 @@ impl<T: Real> Work for Synthesis<'_, T> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let [low, high] = self.halves;
-        by_half!(
-            self.bank.half,
-            synthesise_by,
-            low,
-            high,
-            self.bank,
-            self.is_odd,
-            self.line
-        );
+        if is_fused(self.bank.half, FUSED) {
+            synthesise_by::<T, true>(low, high, self.bank, self.is_odd, self.line);
+        } else {
+            synthesise_by::<T, false>(low, high, self.bank, self.is_odd, self.line);
+        }
     }
 }
 
 #[inline(always)]
-fn synthesise_by<T: Real, const HALF: usize, const FUSED: bool>(
-    low: &[T],
-    high: &[T],
-    bank: &Bank<T>,
-    is_odd: bool,
-    line: &mut [T],
-) {
+fn synthesise_by<T: Real, const FUSED: bool>(low: &[T], high: &[T], bank: &Bank<T>, is_odd: bool, line: &mut [T]) {
     let mut at = 0;
     let mut blocks = line.chunks_exact_mut(2 * BLOCK);
     for block in &mut blocks {
-        let [evens, odds] = synthesise_block::<T, HALF, FUSED>(&low[at..], &high[at..], bank, is_odd);
+        let [evens, odds] = synthesise_block::<T, FUSED>(&low[at..], &high[at..], bank, is_odd);
         for (pair, (even, odd)) in block.chunks_exact_mut(2).zip(evens.iter().zip(&odds)) {
             pair[0] = *even;
             pair[1] = *odd;
@@ -230,7 +220,7 @@ fn synthesise_by<T: Real, const HALF: usize, const FUSED: bool>(
     }
     let rest = blocks.into_remainder();
     if !rest.is_empty() {
-        let made = synthesise_block::<T, HALF, FUSED>(&tail(&low[at..]), &tail(&high[at..]), bank, is_odd);
+        let made = synthesise_block::<T, FUSED>(&tail(&low[at..]), &tail(&high[at..]), bank, is_odd);
         for (index, sample) in rest.iter_mut().enumerate() {
             *sample = made[index % 2][index / 2];
         }
@@ -238,23 +228,28 @@ fn synthesise_by<T: Real, const HALF: usize, const FUSED: bool>(
 }
 
 #[inline(always)]
-fn synthesise_block<T: Real, const HALF: usize, const FUSED: bool>(
+fn synthesise_block<T: Real, const FUSED: bool>(
     low: &[T],
     high: &[T],
     bank: &Bank<T>,
     is_odd: bool,
 ) -> [[T; BLOCK]; 2] {
-    let shift = usize::from(is_odd);
-    let is_fused = is_fused(HALF, FUSED);
-    let mut made = [[T::default(); BLOCK]; 2];
-    for (side, made) in made.iter_mut().enumerate() {
-        let (shift, taps) = (side * shift, side ^ shift);
-        let (low_taps, high_taps) = (&bank.low[taps], &bank.high[taps]);
-        for tap in 0..HALF {
-            let (low, high) = (&low[tap + shift..][..BLOCK], &high[tap + shift..][..BLOCK]);
-            add(is_fused, made, low, low_taps[tap]);
-            add(is_fused, made, high, high_taps[tap]);
-        }
+    let (shift, other) = (usize::from(is_odd), usize::from(!is_odd));
+    [
+        synthesise_side::<T, FUSED>(low, high, bank, shift),
+        synthesise_side::<T, FUSED>(&low[shift..], &high[shift..], bank, other),
+    ]
+}
+
+/// The samples that taps of even (0) or odd (1) numbers make.
+#[inline(always)]
+fn synthesise_side<T: Real, const FUSED: bool>(low: &[T], high: &[T], bank: &Bank<T>, side: usize) -> [T; BLOCK] {
+    let mut made = [T::default(); BLOCK];
+    // Were the number of taps known here, the compiler would unroll them into single numbers.
+    for tap in 0..bank.half {
+        let (low, high) = (&low[tap..][..BLOCK], &high[tap..][..BLOCK]);
+        add(FUSED, &mut made, low, bank.low[side][tap]);
+        add(FUSED, &mut made, high, bank.high[side][tap]);
     }
     made
 }
