@@ -3,6 +3,9 @@
 // What is not inlined is compiled for the oldest processor, whatever vectors this one has.
 #![allow(clippy::inline_always)]
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use npufleet_wire::{Error, ErrorKind, Result};
@@ -39,6 +42,7 @@ pub trait RealLine<T>: Send + Sync {
 
 /// Neighbouring samples as real and imaginary part; each bin and its mirror image hold what two bins are made of.
 pub(super) struct Halved<T> {
+    arch: Arch,
     half: Arc<dyn Fft<T>>,
     /// The factors of the bins 1, 2, ..., and those of their imaginary parts.
     factors: [Vec<T>; 2],
@@ -55,7 +59,11 @@ impl<T: Float> Halved<T> {
                 .collect()
         };
         let factors = [factors(f64::sin), factors(f64::cos)];
-        Self { half, factors }
+        Self {
+            arch: Arch::new(),
+            half,
+            factors,
+        }
     }
 }
 
@@ -77,7 +85,7 @@ impl<T: Float> RealLine<T> for Halved<T> {
         let scratch = sized(&mut work.scratch, self.half.get_immutable_scratch_len());
         self.half
             .process_immutable_with_scratch(pairs, &mut spectrum[..length], scratch);
-        Arch::new().dispatch(Apart(self, &mut spectrum[..=length]));
+        self.arch.dispatch(Apart(self, &mut spectrum[..=length]));
     }
 }
 
@@ -116,7 +124,7 @@ impl<T: Float> NullaryFnOnce for Apart<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self(Halved { half, factors }, spectrum) = self;
+        let Self(Halved { half, factors, .. }, spectrum) = self;
         let (length, [re, im]) = (half.len(), factors);
         let first = spectrum[0];
         spectrum[0] = Complex::new(first.re + first.im, T::zero());

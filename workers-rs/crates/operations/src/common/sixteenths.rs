@@ -128,12 +128,12 @@ impl<const P: usize, const R: usize, const S: usize> RealLine<f64> for Sixteenth
 
     #[allow(unsafe_code, reason = "there is no such plan where the processor lacks the vectors")]
     fn line(&self, source: &[u8], spectrum: &mut [Number], work: &mut LineWork<f64>) {
-        let samples: &[[f64; WIDTH]] = match bytemuck::try_cast_slice(source) {
-            Ok(samples) if WIDTH * samples.len() == Self::POINTS => samples,
+        let samples: &[f64] = match bytemuck::try_cast_slice(source) {
+            Ok(samples) if samples.len() == Self::POINTS => samples,
             _ => {
                 let samples = sized(&mut work.samples, Self::POINTS);
                 fill(samples, source);
-                bytemuck::cast_slice(samples)
+                samples
             }
         };
         let (local, half) = (Self::LOCAL * WIDTH, Self::SIXTEENTH / 2);

@@ -1,12 +1,13 @@
 //! The two passes over memory of a line's transform.
 
 use std::arch::x86_64::{
-    __m128d, __m512d, __m512i, _MM_HINT_NTA, _mm_prefetch, _mm512_insertf64x2, _mm512_permutex2var_pd,
+    __m128d, __m512d, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_insertf64x2, _mm512_permutex2var_pd,
     _mm512_setr_epi64, _mm512_setzero_pd, _mm512_sub_pd,
 };
 use std::array::from_fn;
 
 use bytemuck::cast;
+use npufleet_wire::frame::CACHE_LINE;
 use num_complex::Complex;
 
 use super::Tables;
@@ -23,44 +24,81 @@ const fn place(rows: usize, columns: usize, row: usize, column: usize) -> usize 
     }
 }
 
+/// Lines with fewer columns are in the first-level cache, where a vector in two cache lines costs little.
+const ALIGNED_COLUMNS: usize = 64;
+
 /// From samples to `P` rows of `R * S` vectors whose lanes are the residues 0 to 7 of bins by 16; the residue 8 is left
 /// to `eighths`.
+///
+/// Vectors of samples begin with a cache line, wherever the samples do: the last columns are taken together with those
+/// before the first such vector.
 #[target_feature(enable = "avx512f,avx512dq")]
 pub(super) fn first<const P: usize, const R: usize, const S: usize>(
     tables: &Tables,
-    samples: &[[f64; WIDTH]],
+    samples: &[f64],
     between: &mut [Stored],
-    eighths: &mut [[f64; WIDTH]],
+    eighths: &mut [f64],
     local: &mut [Stored],
 ) {
-    let (columns, sixteenth) = (R * S, P * R * S / WIDTH);
+    let (columns, sixteenth) = (R * S, P * R * S);
     let (factors, local) = (&tables.rows[..P], &mut local[..P * WIDTH]);
-    for column in (0..columns).step_by(WIDTH) {
+    let begin = match samples.as_ptr().align_offset(CACHE_LINE) {
+        offset if columns >= ALIGNED_COLUMNS => offset % WIDTH,
+        _ => 0,
+    };
+    for column in (begin..columns).step_by(WIDTH) {
+        let split = column + WIDTH > columns;
         for part in 0..P {
-            let at = (columns * part + column) / WIDTH;
-            for row in 0..16 {
-                prefetch(samples, row * sixteenth + at + 1);
-            }
-            let (re, im, eighth) = real_bins(from_fn(|row| cast(samples[row * sixteenth + at])));
-            eighths[at] = cast(eighth);
-            let (re, im) = (transposed(re), transposed(im));
-            for lane in 0..WIDTH {
-                local[part * WIDTH + lane] = Vector {
-                    re: re[lane],
-                    im: im[lane],
+            let start = columns * part;
+            if split {
+                let around = |lane| start + (column + lane) % columns;
+                let row = |row| cast(from_fn::<_, WIDTH, _>(|lane| samples[row * sixteenth + around(lane)]));
+                let (re, im, eighth) = real_bins(from_fn(row));
+                keep(local, part, [&re, &im]);
+                for (lane, number) in cast::<_, [f64; WIDTH]>(eighth).into_iter().enumerate() {
+                    eighths[around(lane)] = number;
                 }
-                .into();
+            } else {
+                let at = start + column;
+                for row in 0..16 {
+                    prefetch(samples, row * sixteenth + at + WIDTH);
+                }
+                let (re, im, eighth) = real_bins(from_fn(|row| load(samples, row * sixteenth + at)));
+                keep(local, part, [&re, &im]);
+                eighths[at..at + WIDTH].copy_from_slice(&cast::<_, [f64; WIDTH]>(eighth));
             }
         }
         for lane in 0..WIDTH {
+            let column = (column + lane) % columns;
             transform::<P>(
                 |part| match part {
                     0 => Vector::from(&local[lane]),
                     _ => times(Vector::from(&local[part * WIDTH + lane]), Vector::from(&factors[part])),
                 },
-                |row, bins| between[place(P, columns, row, column + lane)] = bins.into(),
+                |row, bins| between[place(P, columns, row, column)] = bins.into(),
             );
         }
+    }
+}
+
+/// Neighbouring samples.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn load(samples: &[f64], at: usize) -> __m512d {
+    cast::<[f64; WIDTH], _>(from_fn(|lane| samples[at..at + WIDTH][lane]))
+}
+
+/// Keeps the bins of a part, turned over: by column.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn keep(local: &mut [Stored], part: usize, [re, im]: [&[__m512d; 8]; 2]) {
+    let (re, im) = (transposed(*re), transposed(*im));
+    for lane in 0..WIDTH {
+        local[part * WIDTH + lane] = Vector {
+            re: re[lane],
+            im: im[lane],
+        }
+        .into();
     }
 }
 
@@ -163,8 +201,8 @@ impl Orders {
     }
 }
 
-/// Has the end of a vector come that is read soon, and once: it does not drive what lies between the passes out of the
-/// cache.
+/// Has the end of a vector come that is read soon; not into the first-level cache, few of whose places are those of samples
+/// that lie powers of two apart.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 #[allow(
@@ -172,7 +210,7 @@ impl Orders {
     unused_unsafe,
     reason = "a prefetch reads nothing, wherever it points; newer compilers know it"
 )]
-fn prefetch(samples: &[[f64; WIDTH]], index: usize) {
-    let sample = samples.as_flattened().as_ptr().wrapping_add(index * WIDTH + WIDTH - 1);
-    unsafe { _mm_prefetch::<_MM_HINT_NTA>(sample.cast()) };
+fn prefetch(samples: &[f64], at: usize) {
+    let sample = samples.as_ptr().wrapping_add(at + WIDTH - 1);
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(sample.cast()) };
 }

@@ -11,6 +11,7 @@ use std::arch::x86_64::{
     _mm512_sub_pd,
 };
 use std::f64::consts::FRAC_1_SQRT_2;
+use std::hint::black_box;
 
 use bytemuck::cast;
 
@@ -133,45 +134,59 @@ fn four([a, b, c, d]: [Vector; 4]) -> [Vector; 4] {
     [zero, first, second, third]
 }
 
+/// The bins of eight vectors, the `$first`th and each `$step`th from there on.
+///
+/// No function: some of what calls it is so long that the compiler would not inline it, and pass vectors in memory.
+macro_rules! eight {
+    ($load:ident, $first:expr, $step:expr) => {{
+        let at = |index: usize| $load($first + $step * index);
+        let ([a, b], [c, d]) = (two(at(0), at(4)), two(at(1), at(5)));
+        let ([e, f], [g, h]) = (two(at(2), at(6)), two(at(3), at(7)));
+        let [zero, second, fourth, sixth] = four([a, c, e, g]);
+        let [first, third, fifth, seventh] = four([b, eighth(d), quarter(f), quarter(eighth(h))]);
+        [zero, first, second, third, fourth, fifth, sixth, seventh]
+    }};
+}
+
 /// The transform of `R` vectors, 4, 8 or 16 of them: `load` gives the one of an index, `store` takes the one of a bin.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 pub(super) fn transform<const R: usize>(load: impl Fn(usize) -> Vector, mut store: impl FnMut(usize, Vector)) {
     const { assert!(R == 4 || R == 8 || R == 16) };
-    let mut put = |first: usize, bins: [Vector; 4]| {
-        let [a, b, c, d] = bins;
-        store(first, a);
-        store(first + R / 4, b);
-        store(first + R / 2, c);
-        store(first + 3 * R / 4, d);
-    };
     if R == 4 {
-        put(0, four([load(0), load(1), load(2), load(3)]));
+        let [a, b, c, d] = four([load(0), load(1), load(2), load(3)]);
+        store(0, a);
+        store(1, b);
+        store(2, c);
+        store(3, d);
     } else if R == 8 {
-        let ([a, b], [c, d]) = (two(load(0), load(4)), two(load(1), load(5)));
-        let ([e, f], [g, h]) = (two(load(2), load(6)), two(load(3), load(7)));
-        put(0, four([a, c, e, g]));
-        put(1, four([b, eighth(d), quarter(f), quarter(eighth(h))]));
+        let [a, b, c, d, e, f, g, h] = eight!(load, 0, 1);
+        store(0, a);
+        store(1, b);
+        store(2, c);
+        store(3, d);
+        store(4, e);
+        store(5, f);
+        store(6, g);
+        store(7, h);
     } else {
-        let a = four([load(0), load(4), load(8), load(12)]);
-        let b = four([load(1), load(5), load(9), load(13)]);
-        let c = four([load(2), load(6), load(10), load(14)]);
-        let d = four([load(3), load(7), load(11), load(15)]);
-        put(0, four([a[0], b[0], c[0], d[0]]));
-        put(
-            1,
-            four([a[1], by(b[1], [COS, -SIN]), eighth(c[1]), by(d[1], [SIN, -COS])]),
-        );
-        put(2, four([a[2], eighth(b[2]), quarter(c[2]), quarter(eighth(d[2]))]));
-        put(
-            3,
-            four([
-                a[3],
-                by(b[3], [SIN, -COS]),
-                quarter(eighth(c[3])),
-                by(d[3], [-COS, SIN]),
-            ]),
-        );
+        // More than the registers hold: the one half waits in memory, which the compiler cannot choose better.
+        let mut even: [Stored; 8] = eight!(load, 0, 2).map(Into::into);
+        let even = black_box(&mut even);
+        let [a, b, c, d, e, f, g, h] = eight!(load, 1, 2);
+        let mut put = |bin: usize, odd: Vector| {
+            let [near, far] = two(Vector::from(&even[bin]), odd);
+            store(bin, near);
+            store(bin + 8, far);
+        };
+        put(0, a);
+        put(1, by(b, [COS, -SIN]));
+        put(2, eighth(c));
+        put(3, by(d, [SIN, -COS]));
+        put(4, quarter(e));
+        put(5, by(f, [-SIN, -COS]));
+        put(6, quarter(eighth(g)));
+        put(7, by(h, [-COS, -SIN]));
     }
 }
 
