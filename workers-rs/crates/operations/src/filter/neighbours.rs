@@ -173,3 +173,70 @@ fn recursion<T: Vectors<LINES>, const LINES: usize, const N: usize>(
     }
     *state = [z0, z1];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTIONS: [Section; 2] = [
+        Section {
+            b: [0.2, 0.4, 0.2],
+            a: [-0.6, 0.3],
+        },
+        Section {
+            b: [1.0, -0.5, 0.1],
+            a: [0.4, 0.25],
+        },
+    ];
+    /// Samples of a line; the last few make no whole step.
+    const LENGTH: usize = 5 * STEP + 3;
+
+    /// The difference equation of [`Section`], sample by sample.
+    fn expected(line: &[f64]) -> Vec<f64> {
+        SECTIONS.iter().fold(line.to_vec(), |x, Section { b, a }| {
+            let mut y: Vec<f64> = Vec::new();
+            for n in 0..x.len() {
+                let before = |of: &[f64], by: usize| n.checked_sub(by).map_or(0.0, |n| of[n]);
+                let fed: f64 = (0..3).map(|by| b[by] * before(&x, by)).sum();
+                y.push(fed - a[0] * before(&y, 1) - a[1] * before(&y, 2));
+            }
+            y
+        })
+    }
+
+    /// All but the last of `W` lines are wanted.
+    fn filters_as_the_equation_says<const W: usize>() {
+        let x: Vec<f64> = (0..W * LENGTH).map(|index| (index as f64 * 0.7).sin()).collect();
+        let mut y = vec![0.0; x.len()];
+        let mut lines = Neighbours::<f64, W> {
+            x: bytemuck::cast_slice(&x),
+            y: cast_slice_mut(&mut y),
+            starts: std::array::from_fn(|line| line * LENGTH),
+            wanted: W - 1,
+            precision: PhantomData,
+        };
+        let (mut states, mut rows) = (vec![0.0; SECTIONS.len() * 2 * W], vec![0.0; W * LENGTH]);
+        let count = lines.filter(&SECTIONS, &mut states, &mut rows);
+        let is_there = if W == NEIGHBOURS {
+            V4::try_new().is_some()
+        } else {
+            V3::try_new().is_some()
+        };
+        assert_eq!(count, if is_there { 5 * STEP } else { 0 });
+        for (number, (x, y)) in x.chunks(LENGTH).zip(y.chunks(LENGTH)).enumerate() {
+            let filtered = if number < W - 1 { count } else { 0 };
+            let is_near = |(y, expected): (&f64, &f64)| (y - expected).abs() < 1e-12;
+            assert!(
+                y[..filtered].iter().zip(&expected(x)).all(is_near),
+                "line {number} of {W}"
+            );
+            assert!(y[filtered..].iter().all(|y| *y == 0.0), "line {number} of {W}");
+        }
+    }
+
+    #[test]
+    fn lines_side_by_side_are_filtered_whichever_the_vectors() {
+        filters_as_the_equation_says::<NEIGHBOURS>();
+        filters_as_the_equation_says::<LANES>();
+    }
+}
