@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet
+from npufleet.payload import layout
 from npufleet.wire import frame
 from tests.conftest import native_missing, rust_worker_missing
 from tests.support.worker_stand import Broker, WorkerProcess
@@ -76,7 +77,9 @@ async def test_what_is_sent_comes_back(
     assert {name: array.tobytes() for name, array in result.items()} == {n: a.tobytes() for n, a in sent.items()}
     assert (result.engine, result.fallback_reason) == (engine, None)
     after = fleet.statistics().placements
-    is_placed = request.node.callspec.params["fleet"] != "inline" and len(frame.encode(sent)) >= 4096
+    parameters = request.node.callspec.params
+    threshold = layout.INLINE_BYTES if parameters["sdk"] == "pure" else 4096
+    is_placed = parameters["fleet"] != "inline" and len(frame.encode(sent)) >= threshold
     # What is asked for over ZeroMQ waits in our arena; what the worker could not get would come again inline.
     assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)} == {
         "arena" if is_placed else "inline": 1
