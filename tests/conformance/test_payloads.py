@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from npufleet import AsyncFleet
-from npufleet.payload import layout
 from npufleet.wire import frame
 from tests.conftest import native_missing, rust_worker_missing
+from tests.support.arena_stand import INLINE_BYTES
 from tests.support.worker_stand import Broker, WorkerProcess
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ async def test_what_is_sent_comes_back(
     assert (result.engine, result.fallback_reason) == (engine, None)
     after = fleet.statistics().placements
     parameters = request.node.callspec.params
-    threshold = layout.INLINE_BYTES if parameters["sdk"] == "pure" else 4096
-    is_placed = parameters["fleet"] != "inline" and len(frame.encode(sent)) >= threshold
+    is_placed = parameters["fleet"] != "inline" and len(frame.encode(sent)) >= INLINE_BYTES[parameters["sdk"]]
     # What is asked for over ZeroMQ waits in our arena; what the worker could not get would come again inline.
     assert {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)} == {
         "arena" if is_placed else "inline": 1

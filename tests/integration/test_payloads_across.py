@@ -14,7 +14,7 @@ import pytest
 from npufleet import AsyncFleet, PayloadTooLargeError, _engine
 from npufleet.payload import layout
 from tests.conftest import rust_worker_missing
-from tests.support.arena_stand import folder_in
+from tests.support.arena_stand import INLINE_BYTES, folder_in
 from tests.support.waiting import until
 from tests.support.worker_stand import Broker, WorkerProcess, primary_worker, worker
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZES = [0, 1, 4000, 4096, 5000, 60_000, 66_000, 500_000]
-INLINE_BYTES = {"native": 4096, "pure": layout.INLINE_BYTES}
 """Bytes of arrays whose frames fit into a message, on both sides of what travels in one."""
 
 KEPT = 1500

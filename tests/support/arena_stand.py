@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+INLINE_BYTES = {"native": 4096, "pure": layout.INLINE_BYTES}
+"""From how many bytes on a frame is placed, by transport."""
+
 IDENTITY = bytes.fromhex("000102030405060708090a0b0c0d0eff")
 
 

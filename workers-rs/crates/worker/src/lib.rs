@@ -9,7 +9,8 @@
 //! - `queue`: lanes, groups and batches.
 //! - `payloads`: frames beside the broker; `room`: where a result is written; `fetching`: frames of other hosts.
 //! - `executor`: the threads that do the work; `steps`: what they offer to a pipeline.
-//! - `reply`: results and errors; `answers`: which of them leave together; `handover`: what this engine cannot do goes to the other.
+//! - `reply`: results and errors; `answers`: which of them leave together; `handover`: what this engine cannot do goes to
+//!   the other.
 //! - `jobs`: durable jobs, done by the same executors.
 //! - `models`: which models are served.
 //! - `service` and `statistics`: what NATS tools see of it; `telemetry`: its spans; `events`: what its starter reads.

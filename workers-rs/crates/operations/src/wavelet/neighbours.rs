@@ -61,7 +61,17 @@ impl Neighbours<'_, '_> {
     ///
     /// False where an approximation is not finite, which the lattice may have made of what the filters would not.
     pub(super) fn decompose(self, x: &[u8], length: usize, area: &mut [f64], places: Places<'_>) -> Result<bool> {
-        run(self.simd, Split::new(self, x, length, area, places))
+        let simd = self.simd;
+        run(
+            simd,
+            Split {
+                neighbours: self,
+                x,
+                length,
+                area,
+                places,
+            },
+        )
     }
 
     /// Reconstructs lines of `length` samples; `y` are those of all lines. Of each level `coefficients` has the bytes of all
@@ -69,7 +79,16 @@ impl Neighbours<'_, '_> {
     ///
     /// False where a sample is not finite.
     pub(super) fn reconstruct(self, coefficients: &[(&[u8], usize)], length: usize, y: &mut [f64]) -> Result<bool> {
-        run(self.simd, Join::new(self, coefficients, length, y))
+        let simd = self.simd;
+        run(
+            simd,
+            Join {
+                neighbours: self,
+                coefficients,
+                length,
+                y,
+            },
+        )
     }
 }
 
@@ -187,6 +206,17 @@ mod tests {
         }
     }
 
+    /// Does work that succeeds, with more registers if the processor has them, or with those that all have.
+    fn do_with(work: impl NullaryFnOnce<Output = Result<bool>>, has_more: bool) -> bool {
+        let simd = V3::try_new().unwrap();
+        let done = if has_more {
+            run(simd, work)
+        } else {
+            simd.vectorize(work)
+        };
+        done.unwrap()
+    }
+
     #[test]
     fn more_registers_change_no_number() {
         let Some(simd) = V3::try_new() else { return };
@@ -197,26 +227,23 @@ mod tests {
             let mut pace = Pace::new(&context);
             let (mut area, mut y) = (vec![0.0; LANES * (30 + 30 + 53)], vec![0.0; LANES * length]);
             let samples = bytemuck::cast_slice(&x);
-            let there = Split::new(first(simd, &mut rows, &mut pace), samples, length, &mut area, &places);
-            assert!(
-                if has_more {
-                    run(simd, there)
-                } else {
-                    simd.vectorize(there)
-                }
-                .unwrap()
-            );
+            let there = Split {
+                neighbours: first(simd, &mut rows, &mut pace),
+                x: samples,
+                length,
+                area: &mut area,
+                places: &places,
+            };
+            assert!(do_with(there, has_more));
             let coefficients =
                 places.map(|(start, count)| (bytemuck::cast_slice(&area[start..][..LANES * count]), count));
-            let back = Join::new(first(simd, &mut rows, &mut pace), &coefficients, length, &mut y);
-            assert!(
-                if has_more {
-                    run(simd, back)
-                } else {
-                    simd.vectorize(back)
-                }
-                .unwrap()
-            );
+            let back = Join {
+                neighbours: first(simd, &mut rows, &mut pace),
+                coefficients: &coefficients,
+                length,
+                y: &mut y,
+            };
+            assert!(do_with(back, has_more));
             assert!(x.iter().zip(&y).all(|(x, y)| (x - y).abs() < 1e-12));
             (area, y)
         };

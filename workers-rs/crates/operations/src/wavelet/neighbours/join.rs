@@ -14,26 +14,10 @@ use crate::wavelet::work::{LANES, Row};
 
 /// The work of [`Neighbours::reconstruct`].
 pub(super) struct Join<'a, 'b> {
-    neighbours: Neighbours<'a, 'b>,
-    coefficients: &'a [(&'a [u8], usize)],
-    length: usize,
-    y: &'a mut [f64],
-}
-
-impl<'a, 'b> Join<'a, 'b> {
-    pub(super) fn new(
-        neighbours: Neighbours<'a, 'b>,
-        coefficients: &'a [(&'a [u8], usize)],
-        length: usize,
-        y: &'a mut [f64],
-    ) -> Self {
-        Self {
-            neighbours,
-            coefficients,
-            length,
-            y,
-        }
-    }
+    pub(super) neighbours: Neighbours<'a, 'b>,
+    pub(super) coefficients: &'a [(&'a [u8], usize)],
+    pub(super) length: usize,
+    pub(super) y: &'a mut [f64],
 }
 
 impl NullaryFnOnce for Join<'_, '_> {

@@ -16,29 +16,11 @@ use crate::wavelet::work::{LANES, Row};
 
 /// The work of [`Neighbours::decompose`].
 pub(super) struct Split<'a, 'b> {
-    neighbours: Neighbours<'a, 'b>,
-    x: &'a [u8],
-    length: usize,
-    area: &'a mut [f64],
-    places: Places<'a>,
-}
-
-impl<'a, 'b> Split<'a, 'b> {
-    pub(super) fn new(
-        neighbours: Neighbours<'a, 'b>,
-        x: &'a [u8],
-        length: usize,
-        area: &'a mut [f64],
-        places: Places<'a>,
-    ) -> Self {
-        Self {
-            neighbours,
-            x,
-            length,
-            area,
-            places,
-        }
-    }
+    pub(super) neighbours: Neighbours<'a, 'b>,
+    pub(super) x: &'a [u8],
+    pub(super) length: usize,
+    pub(super) area: &'a mut [f64],
+    pub(super) places: Places<'a>,
 }
 
 impl NullaryFnOnce for Split<'_, '_> {
