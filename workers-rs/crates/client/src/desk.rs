@@ -16,6 +16,8 @@ use crate::writer::Writer;
 
 /// While more than this waits for the broker, calls wait here, where they can still be cancelled, in bytes.
 const FULL: usize = 64 * 1024;
+/// Short calls that leave without waiting for the next flush: workers begin with them while others are still submitted.
+const MANY: usize = bundle::PARTS / 2;
 
 /// What came of calls, by their numbers.
 pub(crate) type Outcomes = Vec<(u64, Outcome)>;
@@ -69,8 +71,8 @@ impl Desk {
         }
     }
 
-    /// Takes a call; it leaves at once when it is alone, otherwise at [`Desk::flush`]: few large messages cost every
-    /// process on the way less than many small ones.
+    /// Takes a call; it leaves at once when it is alone or the last of [`MANY`], otherwise at [`Desk::flush`]: few large
+    /// messages cost every process on the way less than many small ones.
     pub(crate) fn submit(&mut self, sequence: u64, request: Request, outcomes: &mut Outcomes) -> Next {
         if self.closed {
             return Next::Closed;
@@ -97,12 +99,12 @@ impl Desk {
             self.gathering.push(sequence, request);
         } else {
             let is_small = Bundle::takes(request.payload.len(), self.link.max_payload());
-            let waits = is_small && !is_alone && self.outgoing.len() < bundle::PARTS;
             self.outgoing.push_back(Outgoing::Call { sequence, request });
-            if !waits {
+            let is_many = self.outgoing.len() >= MANY;
+            if is_alone || is_many || !is_small {
                 self.hand_on(outcomes);
             }
-            if is_alone {
+            if is_alone || is_many {
                 self.leave();
             }
         }

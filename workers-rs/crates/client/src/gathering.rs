@@ -100,6 +100,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use npufleet_link::HeaderBlock;
 
     use super::*;
 
@@ -107,7 +108,7 @@ mod tests {
         Request {
             subject: "s".into(),
             deadline_us: 0,
-            headers: None,
+            headers: HeaderBlock::default(),
             payload: Bytes::from(vec![0; bytes]),
             half_time: false,
             store: None,

@@ -11,7 +11,7 @@ pub struct Request {
     /// When it must have been answered, in unix microseconds; travels as `Npu-Deadline` unless it is stored.
     pub deadline_us: u64,
     /// Further headers, such as `traceparent`.
-    pub headers: Option<Vec<(String, String)>>,
+    pub headers: HeaderBlock,
     /// The frame.
     pub payload: Bytes,
     /// Whether the caller wants to hear when half of the time has passed.

@@ -74,9 +74,7 @@ impl Writer {
         } else {
             self.headers.clear();
             self.headers.push_number(header::DEADLINE, request.deadline_us);
-            for (name, value) in request.headers.iter().flatten() {
-                self.headers.push(name, value);
-            }
+            self.headers.push_all(&request.headers);
             (None, false)
         };
         let (subject, reply, headers) = (&request.subject, Some(&*self.reply), self.headers.as_bytes());

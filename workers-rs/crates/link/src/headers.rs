@@ -118,6 +118,16 @@ impl HeaderBlock {
         });
     }
 
+    /// Adds the headers of another block.
+    pub fn push_all(&mut self, headers: &Self) {
+        if self.0.is_empty() {
+            self.0.extend_from_slice(&headers.0);
+        } else if let Some(lines) = headers.0.get(VERSION.len() + LINE_END.len()..) {
+            self.0.truncate(self.0.len() - LINE_END.len());
+            self.0.extend_from_slice(lines);
+        }
+    }
+
     /// Returns the block as it is sent; empty without headers.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -162,6 +172,16 @@ mod tests {
         block.push_text("D", "two\r\nlines: \u{e9}...", 13);
         let text = "NATS/1.0\r\nA: x\r\nB: one=1;two=2\r\nC: 12\r\nD: two  lines: \u{e9}\r\n\r\n";
         assert_eq!(block.as_bytes(), text.as_bytes());
+        let mut other = HeaderBlock::default();
+        other.push_all(&HeaderBlock::default());
+        assert_eq!(other.as_bytes(), b"");
+        other.push_all(&block);
+        assert_eq!(other.as_bytes(), text.as_bytes());
+        other.push_all(&HeaderBlock::default());
+        assert_eq!(other.as_bytes(), text.as_bytes());
+        other.push_all(&block);
+        assert_eq!(Headers(other.as_bytes()).iter().count(), 8);
+        assert!(other.as_bytes().ends_with(b"lines: \xc3\xa9\r\n\r\n"));
         let headers = Headers(block.as_bytes());
         let all = [
             ("A", "x"),

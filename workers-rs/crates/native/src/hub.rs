@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use npufleet_client::{BySequence, Client, Outcome, Request, Store, Subject};
+use npufleet_client::{BySequence, Client, HeaderBlock, Outcome, Request, Store, Subject};
 use npufleet_payload::{HEADER_ROOM, INLINE_BYTES};
 use npufleet_wire::frame::{self, HeaderCache};
 use npufleet_wire::{Error, ErrorKind, Layout, header};
@@ -17,6 +17,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::refused;
 use crate::flight::{Flight, Start};
+use crate::headers::push_all;
 use crate::payloads::{Frame, Payloads};
 use crate::views::Views;
 use crate::wake::Wake;
@@ -111,22 +112,29 @@ impl Hub {
 
     /// Takes a request to send, at the end of the loop's turn at the latest.
     pub(crate) fn start(self: &Arc<Self>, py: Python<'_>, asked: Asked) -> PyResult<Py<Flight>> {
-        let headers = asked.headers.as_ref().map(|headers| pairs(headers.bind(py)));
-        let mut headers = headers.transpose()?.unwrap_or_default();
+        let mut headers = HeaderBlock::default();
+        if let Some(further) = &asked.headers {
+            push_all(py, &mut headers, further.bind(py))?;
+        }
         let claim = asked.frame.claim();
         if claim.is_some() || asked.accepts {
-            let mut push = |name: &str, value: Option<String>| {
-                headers.extend(value.map(|value| (name.to_owned(), value)));
-            };
-            push(header::ACCEPT, self.payloads.accept().map(str::to_owned));
-            push(header::CHANNEL, self.payloads.channel().map(str::to_owned));
-            push(header::CLAIM, claim.map(|claim| claim.to_string()));
+            let claim = claim.map(|claim| claim.to_string());
+            let placement = [
+                (header::ACCEPT, self.payloads.accept()),
+                (header::CHANNEL, self.payloads.channel()),
+                (header::CLAIM, claim.as_deref()),
+            ];
+            for (name, value) in placement {
+                if let Some(value) = value {
+                    headers.push(name, value);
+                }
+            }
         }
         let is_stored = asked.store.is_some();
         let request = Request {
             subject: asked.subject,
             deadline_us: asked.deadline_us,
-            headers: Some(headers).filter(|headers| !headers.is_empty()),
+            headers,
             payload: asked.frame.body(),
             half_time: asked.half_time,
             store: asked.store,
@@ -273,13 +281,6 @@ impl Hub {
 pub(crate) fn alive(hub: &Weak<Hub>) -> PyResult<Arc<Hub>> {
     hub.upgrade()
         .ok_or_else(|| PyRuntimeError::new_err("the connection was dropped"))
-}
-
-fn pairs(headers: &Bound<'_, PyDict>) -> PyResult<Vec<(String, String)>> {
-    headers
-        .iter()
-        .map(|(name, value)| Ok((name.extract()?, value.extract()?)))
-        .collect()
 }
 
 /// Now, in unix microseconds, as deadlines are.

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use npufleet_client::{HeaderBlock, Pieces, Store, Subject, fits};
-use npufleet_wire::{Error, ErrorKind, header, job};
+use npufleet_client::{HeaderBlock, Pieces, Store, Subject};
+use npufleet_wire::{header, job};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::errors::raise;
 use crate::flight::Flight;
 use crate::fork::Generation;
+use crate::headers::push_all;
 use crate::hub::{Asked, Hub, alive, now_us};
 use crate::job_batch::JobBatch;
 use crate::layout::Layouts;
@@ -181,18 +181,4 @@ pub(crate) fn new_ids(count: usize) -> PyResult<Vec<String>> {
         .chunks(ID)
         .map(|id| id.iter().flat_map(digits).collect())
         .collect())
-}
-
-fn push_all(py: Python<'_>, block: &mut HeaderBlock, headers: &Bound<'_, PyDict>) -> PyResult<()> {
-    for (name, value) in headers {
-        let (name, value) = (name.cast::<PyString>()?, value.cast::<PyString>()?);
-        let (name, value) = (name.to_str()?, value.to_str()?);
-        if !fits(name, value) {
-            let message =
-                format!("header {name:?} is {value:?}; allowed: one line of text under a name without colons");
-            return Err(raise(py, &Error::new(ErrorKind::InvalidParameter, message)));
-        }
-        block.push(name, value);
-    }
-    Ok(())
 }

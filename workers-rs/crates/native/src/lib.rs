@@ -11,6 +11,7 @@
 //! - [`channel`]: `ChannelOwner` and `ChannelAsker`, frames over ZeroMQ
 //! - [`worker`]: `run_worker`, a whole worker that serves until it is told to stop
 //! - [`errors`]: error kinds as the exceptions of `npufleet.errors`
+//! - [`headers`]: headers as Python gives them
 //! - [`fork`]: noticing that this process is a forked child
 //! - [`wake`]: the event descriptor
 
@@ -21,6 +22,7 @@ mod content;
 mod errors;
 mod flight;
 mod fork;
+mod headers;
 mod hub;
 mod job_batch;
 mod job_route;

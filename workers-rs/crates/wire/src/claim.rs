@@ -30,16 +30,21 @@ pub struct Claim {
 impl fmt::Display for Claim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One write: each costs as much as the rest, and every large frame has a claim.
-        let mut arena = [0; 2 * size_of::<[u8; 16]>()];
-        for (pair, byte) in arena.chunks_exact_mut(2).zip(self.arena) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        let mut text = [0; PREFIX.len() + 32 + 3 * (1 + u64::MAX.ilog10() as usize + 1)];
+        text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+        let (pairs, _) = text[PREFIX.len()..].as_chunks_mut();
+        for (pair, byte) in pairs.iter_mut().zip(self.arena) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        let arena = std::str::from_utf8(&arena).map_err(|_| fmt::Error)?;
-        write!(
-            formatter,
-            "{PREFIX}{arena}:{}:{}:{}",
-            self.slot, self.generation, self.length
-        )
+        let mut end = PREFIX.len() + 32;
+        for number in [self.slot.into(), self.generation, self.length] {
+            text[end] = b':';
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(number).as_bytes();
+            text[end + 1..][..digits.len()].copy_from_slice(digits);
+            end += 1 + digits.len();
+        }
+        formatter.write_str(std::str::from_utf8(&text[..end]).map_err(|_| fmt::Error)?)
     }
 }
 
