@@ -90,14 +90,17 @@ async def test_password_is_in_no_process_list(fleet: LocalFleet) -> None:
     assert not logged(fleet, password)
 
 
-async def test_connection_of_the_caller_does_not_reach_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_callers_set_reaches_the_broker_but_not_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPUFLEET_URL", "nats://elsewhere:1")
+    monkeypatch.setenv("GOGC", "150")
     monkeypatch.setenv("NPUFLEET_TLS_CA", "/nowhere")
     async with await LocalFleet.start(["rust"]) as fleet:
         port = fleet.url.rpartition(":")[2]
         await until(lambda: logged(fleet, f"listening to nats://127.0.0.1:{port} "))
         environment = proc(fleet.pids["rust"], "environ")
         assert "NPUFLEET_TLS_CA" not in environment
+        broker = proc(fleet.pids["broker"], "environ").split("\0")
+        assert {"GOGC=150", "GOMEMLIMIT=4GiB"} <= set(broker)
 
 
 async def test_a_killed_worker_is_started_again(fleet: LocalFleet) -> None:

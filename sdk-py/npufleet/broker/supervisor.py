@@ -104,7 +104,8 @@ class Supervisor:
 
     def _broker_environment(self) -> dict[str, str]:
         # A restarted broker takes the port of its predecessor, so that clients find it again.
-        return {**os.environ, **self._configuration.environment(), "NPUFLEET_LOCAL_PORT": str(self._port)}
+        port = {"NPUFLEET_LOCAL_PORT": str(self._port)}
+        return {**server.MEMORY, **os.environ, **self._configuration.environment(), **port}
 
     def _worker_environment(self) -> dict[str, str]:
         url = self._configuration.url(self._port, credentials=False)
