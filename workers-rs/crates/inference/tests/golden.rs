@@ -2,7 +2,9 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{assert_same, compile, frame_file, options, rows, runtime};
+use npufleet_wire::{Dtype, Frame};
 
 fn whole(name: &str, file: &str) {
     let Some(runtime) = runtime() else { return };
@@ -133,4 +135,45 @@ fn open_shapes_join_only_their_like() {
         let wanted = common::floats("y", &shape, &vec![share; shape[0] * shape[1]]);
         assert_same(&reply.unwrap(), &wanted);
     }
+}
+
+/// Large inputs are read where they lie if that suits OpenVINO, from other memory each time or from the same, and copied
+/// otherwise; what was read before is gone then.
+#[test]
+fn large_inputs_are_read_from_wherever_they_lie() {
+    const ROWS: usize = 4096;
+    let Some(runtime) = runtime() else { return };
+    let mut options = options("two.xml");
+    options.max_batch = ROWS;
+    let model = runtime.compile(&options).unwrap();
+    let tensor = |name, values: [f32; 2]| {
+        let data = values.map(f32::to_le_bytes).concat().repeat(2 * ROWS);
+        common::one(name, Dtype::F32, &[ROWS, 4], &data)
+    };
+    let ask = |left: f32, right: f32, offset| {
+        let (a, b) = (tensor("left", [left, 1.0]), tensor("right", [right, 2.0]));
+        let input = at(offset, &common::encoded(&[&a, &b]), 2 * 16 * ROWS);
+        let (sum, product) = (
+            tensor("sum", [left + right, 3.0]),
+            tensor("product", [left * right, 2.0]),
+        );
+        let golden = Frame::decode(common::encoded(&[&sum, &product])).unwrap();
+        for _ in 0..2 {
+            let reply = model.infer(std::slice::from_ref(&input)).remove(0).unwrap();
+            assert_same(&reply, &golden);
+        }
+    };
+    for (round, offset) in [0, 0, 8, 64, 0, 24, 24, 64].into_iter().enumerate() {
+        ask(round as f32, 10.0 + round as f32, offset);
+    }
+}
+
+/// A frame in memory of its own; its `tensors`, so many bytes at its end, begin `offset` bytes behind a multiple of 128.
+fn at(offset: usize, bytes: &[u8], tensors: usize) -> Frame {
+    let start = bytes.len() - tensors;
+    let mut memory = vec![0; bytes.len() + 128];
+    let behind = |skipped: &usize| (memory.as_ptr().addr() + skipped + start) % 128 == offset;
+    let skipped = (0..128).find(behind).unwrap();
+    memory[skipped..skipped + bytes.len()].copy_from_slice(bytes);
+    Frame::decode(Bytes::from(memory).slice(skipped..skipped + bytes.len())).unwrap()
 }

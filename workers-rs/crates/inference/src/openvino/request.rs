@@ -34,13 +34,14 @@ pub(crate) struct Request {
     output_count: usize,
     call: Call,
     hangs: bool,
-    /// An input lies in memory that is somebody else's by now: the request is of no use any more.
-    dangles: bool,
 }
 
 struct Parts {
-    /// Dropped before the request and the model behind it.
+    /// Dropped before the request and the model behind it, as `borrowed`.
     inputs: Vec<Tensor>,
+    /// What an input reads instead of its own tensor. The memory may be somebody else's by now: each inference says first
+    /// what it reads.
+    borrowed: Vec<Option<Tensor>>,
     /// Filled by the first inference: before it, the shapes of a flexible model's outputs are open.
     outputs: Vec<Tensor>,
     handle: Handle,
@@ -80,7 +81,7 @@ impl Request {
         call: Call,
     ) -> Result<Self, Failure> {
         let handle = Handle { request, _model: model };
-        let inputs = (0..inputs)
+        let inputs: Vec<_> = (0..inputs)
             .map(|index| {
                 let mut tensor = ptr::null_mut();
                 // SAFETY: the request is valid; an index out of range is a failure; `tensor` is valid for one write.
@@ -89,6 +90,7 @@ impl Request {
             })
             .collect::<Result<_, Failure>>()?;
         let parts = Parts {
+            borrowed: inputs.iter().map(|_| None).collect(),
             inputs,
             outputs: Vec::with_capacity(outputs),
             handle,
@@ -98,7 +100,6 @@ impl Request {
             output_count: outputs,
             call,
             hangs: false,
-            dangles: false,
         })
     }
 
@@ -121,29 +122,7 @@ impl Request {
     ///
     /// Not where `reads_in_place` says no: a device that never answers might go on reading.
     pub(crate) fn infer_over(&mut self, borrowed: &[(usize, &[u8])]) -> Result<(), Failure> {
-        if self.dangles {
-            return Err(Failure::new("an input could not be given back"));
-        }
-        let parts = &*self.parts;
-        let over = |(index, bytes): &(usize, &[u8])| Ok((*index, parts.inputs[*index].over(bytes)?));
-        let tensors = borrowed.iter().map(over).collect::<Result<Vec<_>, Failure>>()?;
-        self.dangles = !tensors.is_empty();
-        let set = |(index, tensor): &(usize, Tensor)| parts.handle.set_input(*index, tensor);
-        let result = tensors.iter().try_for_each(set).and_then(|()| self.run_fixed());
-        for (index, _) in &tensors {
-            let parts = &*self.parts;
-            parts.handle.set_input(*index, &parts.inputs[*index])?;
-        }
-        self.dangles = false;
-        result
-    }
-
-    /// Whether `infer_over` may borrow.
-    pub(crate) fn reads_in_place(&self) -> bool {
-        !matches!(self.call, Call::Watched(_))
-    }
-
-    fn run_fixed(&mut self) -> Result<(), Failure> {
+        self.parts.read_from(borrowed)?;
         self.run()?;
         if self.parts.outputs.len() < self.output_count {
             return self.fetch_outputs();
@@ -154,8 +133,14 @@ impl Request {
         Ok(())
     }
 
+    /// Whether `infer_over` may borrow.
+    pub(crate) fn reads_in_place(&self) -> bool {
+        !matches!(self.call, Call::Watched(_))
+    }
+
     /// As `infer`, for a model whose outputs may have new shapes each time.
     pub(crate) fn infer_flexible(&mut self) -> Result<(), Failure> {
+        self.parts.read_from(&[])?;
         self.run()?;
         self.fetch_outputs()
     }
@@ -201,6 +186,27 @@ impl Request {
         parts.outputs.clear();
         for index in 0..self.output_count {
             parts.outputs.push(parts.handle.output(index)?);
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// Has the inputs read what is borrowed, and their own tensors otherwise. Telling OpenVINO costs microseconds, which who
+    /// sends the same array again does not pay.
+    fn read_from(&mut self, borrowed: &[(usize, &[u8])]) -> Result<(), Failure> {
+        for (index, own) in self.inputs.iter().enumerate() {
+            let bytes = borrowed
+                .iter()
+                .find(|(other, _)| *other == index)
+                .map(|(_, bytes)| *bytes);
+            let before = self.borrowed[index].as_ref();
+            if before.map(Tensor::place) == bytes.map(<[u8]>::as_ptr_range) {
+                continue;
+            }
+            let tensor = bytes.map(|bytes| own.over(bytes)).transpose()?;
+            self.handle.set_input(index, tensor.as_ref().unwrap_or(own))?;
+            self.borrowed[index] = tensor;
         }
         Ok(())
     }

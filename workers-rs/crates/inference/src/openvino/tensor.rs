@@ -1,5 +1,6 @@
 //! Memory that belongs to a request.
 
+use std::ops::Range;
 use std::ptr;
 
 use openvino_sys::{
@@ -32,7 +33,7 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// Another tensor of this type and shape, whose bytes are `bytes`; they must outlive it, and it is only read.
+    /// Another tensor of this type and shape, whose bytes are `bytes`; it is only read, and only while they are there.
     pub(super) fn over(&self, bytes: &[u8]) -> Result<Self, Failure> {
         if bytes.len() != self.length {
             return Err(Failure::new(format!(
@@ -62,6 +63,12 @@ impl Tensor {
     /// Bytes it holds now.
     pub(crate) fn length(&self) -> usize {
         self.length
+    }
+
+    /// Where its bytes lie.
+    pub(super) fn place(&self) -> Range<*const u8> {
+        let start = self.data.cast_const();
+        start..start.wrapping_add(self.length)
     }
 
     /// Its shape now.

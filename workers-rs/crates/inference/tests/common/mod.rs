@@ -67,6 +67,21 @@ pub fn frame(tensors: &[Output<'_>]) -> Frame {
     Frame::decode(encode(tensors, &serde_json::Map::new()).unwrap()).unwrap()
 }
 
+/// A frame as it is sent, of the tensors of frames.
+pub fn encoded(frames: &[&Frame]) -> Bytes {
+    let outputs: Vec<_> = frames
+        .iter()
+        .flat_map(|frame| frame.tensors())
+        .map(|tensor| Output {
+            name: &tensor.info.name,
+            dtype: tensor.info.dtype,
+            shape: &tensor.info.shape,
+            data: tensor.data,
+        })
+        .collect();
+    encode(&outputs, &serde_json::Map::new()).unwrap()
+}
+
 /// Rows `from..to` of every tensor of a frame.
 pub fn rows(whole: &Frame, from: usize, to: usize) -> Frame {
     let parts: Vec<_> = whole
