@@ -31,7 +31,7 @@ impl<'a> Headers<'a> {
             if let Some(value) = value {
                 let line = &value[..memchr(b'\n', value).unwrap_or(value.len())];
                 if let Ok(value) = std::str::from_utf8(line) {
-                    return Some(value.trim());
+                    return Some(value.trim_ascii());
                 }
             }
         }
@@ -40,13 +40,20 @@ impl<'a> Headers<'a> {
 
     /// Returns the names and values in the order in which they were written; lines that are none are left out.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // The first line holds the version and the status.
-        let mut lines = self.0.split(|&byte| byte == b'\n').skip(1);
+        let mut rest = self.0;
+        let mut line = move || {
+            let end = memchr(b'\n', rest)?;
+            rest = &rest[end + 1..];
+            Some(&rest[..memchr(b'\n', rest).unwrap_or(rest.len())])
+        };
+        // The first line, which is passed over, holds the version and the status.
         std::iter::from_fn(move || {
             loop {
-                let line = std::str::from_utf8(lines.next()?).ok();
-                if let Some((name, value)) = line.and_then(|line| line.split_once(':')) {
-                    return Some((name, value.trim()));
+                let line = line()?;
+                if let Some(colon) = memchr(b':', line)
+                    && let Ok(text) = std::str::from_utf8(line)
+                {
+                    return Some((&text[..colon], text[colon + 1..].trim_ascii()));
                 }
             }
         })
