@@ -80,6 +80,14 @@ async def test_a_burst_shares_as_few_messages_as_answers_allow(server: Server, l
         assert sizes == expected
 
 
+async def test_of_many_the_first_do_not_wait_for_the_last(server: Server) -> None:
+    async with transport(server) as fleet, worker(server, 1000) as (_, sizes):
+        await burst(fleet, frames(1))
+        sizes.clear()
+        assert await burst(fleet, frames(100)) == [(0, frame) for frame in frames(100)]
+        assert sizes == [1, 32, 32, 32, 3]
+
+
 async def test_nothing_is_shared_before_an_answer_says_so(server: Server) -> None:
     async with transport(server) as fleet, worker(server, 64) as (_, sizes):
         await burst(fleet, frames(5))
