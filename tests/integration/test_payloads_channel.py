@@ -160,6 +160,8 @@ def other_host() -> Iterator[tuple[str, str]]:
     with contextlib.ExitStack() as stack:
         stack.callback(ip, "netns", "delete", name)
         ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+        # A namespace lives until its last socket has ended, and its cable with it.
+        stack.callback(ip, "link", "delete", cable)
         ip("address", "add", "10.213.7.1/24", "dev", cable)
         ip("link", "set", cable, "up")
         ip("-n", name, "address", "add", "10.213.7.2/24", "dev", "eth0")
