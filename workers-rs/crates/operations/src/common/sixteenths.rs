@@ -21,7 +21,7 @@ use super::one_sided::RealLine;
 use super::plans::LineWork;
 use super::sample::fill;
 use super::sized;
-use vectors::{Stored, WIDTH};
+use vectors::{Vector, WIDTH};
 
 type Number = Complex<f64>;
 
@@ -33,14 +33,14 @@ struct Sixteenths<const P: usize, const R: usize, const S: usize> {
     eighths: Arc<dyn Fft<f64>>,
 }
 
-/// The factors between the steps.
+/// The factors between the steps; those by residue are vectors, which begin with a cache line.
 struct Tables {
     /// By part of a row.
-    rows: Vec<Stored>,
+    rows: Vec<Vector>,
     /// By row and part of a column.
-    outer: Vec<Stored>,
+    outer: Vec<Vector>,
     /// By row and column.
-    inner: Vec<Stored>,
+    inner: Vec<Vector>,
     /// By column and bin, the same for all residues.
     turns: Vec<[f64; 2]>,
 }
@@ -68,17 +68,17 @@ fn turn(step: usize, points: usize) -> Number {
 }
 
 /// Turns of the residues 0 to 7.
-fn turns(step: impl Fn(usize) -> usize, points: usize) -> Stored {
+fn turns(step: impl Fn(usize) -> usize, points: usize) -> Vector {
     let turns: [Number; WIDTH] = from_fn(|residue| turn(step(residue), points));
-    [turns.map(|turn| turn.re), turns.map(|turn| turn.im)]
+    Vector::from(&[turns.map(|turn| turn.re), turns.map(|turn| turn.im)])
 }
 
 impl<const P: usize, const R: usize, const S: usize> Sixteenths<P, R, S> {
     /// The numbers of one residue.
     const SIXTEENTH: usize = P * R * S;
     const POINTS: usize = 16 * Self::SIXTEENTH;
-    /// The vectors of work space that a pass needs.
-    const LOCAL: usize = if P * WIDTH > R * S { P * WIDTH } else { R * S };
+    /// The vectors that lie between the passes.
+    const BETWEEN: usize = P * passes::stride(R * S);
 
     fn new(planner: &mut FftPlanner<f64>) -> Self {
         let by_row = |length: usize, stride: usize| {
@@ -107,6 +107,7 @@ impl<const P: usize, const R: usize, const S: usize> Sixteenths<P, R, S> {
     ///
     /// Of real numbers at half-way frequencies each second bin is a mirror image: the halves are the real and imaginary
     /// parts of what is transformed to the others.
+    #[target_feature(enable = "avx512f,avx512dq")]
     fn finish(&self, eighths: &mut [Number], twisted: &mut [Number], scratch: &mut [Number]) {
         let halves: &[f64] = bytemuck::cast_slice(eighths);
         let (front, back) = halves.split_at(twisted.len());
@@ -136,18 +137,21 @@ impl<const P: usize, const R: usize, const S: usize> RealLine<f64> for Sixteenth
                 samples
             }
         };
-        let (local, half) = (Self::LOCAL * WIDTH, Self::SIXTEENTH / 2);
+        let (local, between, half) = (P * WIDTH * WIDTH, Self::BETWEEN * WIDTH, Self::SIXTEENTH / 2);
         let (bins, last) = spectrum.split_at_mut(Self::POINTS / 2);
         let scratch = self.eighths.get_inplace_scratch_len();
-        let work = aligned(&mut work.scratch, local + 2 * half + scratch);
+        let work = aligned(&mut work.scratch, local + between + 2 * half + scratch);
         let (local, work) = work.split_at_mut(local);
+        let (between, work) = work.split_at_mut(between);
         let (eighths, work) = work.split_at_mut(half);
         let (twisted, scratch) = work.split_at_mut(half);
-        let (between, local) = (bytemuck::cast_slice_mut(bins), bytemuck::cast_slice_mut(local));
+        let (between, local) = (bytemuck::cast_slice_mut(between), bytemuck::cast_slice_mut(local));
         let left = bytemuck::cast_slice_mut(eighths);
-        unsafe { passes::first::<P, R, S>(&self.tables, samples, between, left, local) };
-        self.finish(eighths, twisted, scratch);
-        let middle = unsafe { passes::second::<P, R, S>(&self.tables, between, eighths, local) };
+        let middle = unsafe {
+            passes::first::<P, R, S>(&self.tables, samples, between, left, local);
+            self.finish(eighths, twisted, scratch);
+            passes::second::<P, R, S>(&self.tables, between, bytemuck::cast_slice_mut(bins), eighths)
+        };
         last[0] = Complex::new(middle, 0.0);
         bins[0].im = 0.0;
     }

@@ -5,6 +5,7 @@ use std::arch::x86_64::{
     _mm512_setr_epi64, _mm512_setzero_pd, _mm512_sub_pd,
 };
 use std::array::from_fn;
+use std::cell::Cell;
 
 use bytemuck::cast;
 use npufleet_wire::frame::CACHE_LINE;
@@ -14,14 +15,10 @@ use super::Tables;
 use super::vectors::{Stored, Vector, WIDTH, by, real_bins, times, transform};
 use crate::common::transposed;
 
-/// Where the vector `column` of a row lies between the passes: where the second pass writes bins of that row, so that
-/// none is overwritten before it is read.
-const fn place(rows: usize, columns: usize, row: usize, column: usize) -> usize {
-    if column < columns / 2 {
-        2 * (row + rows * column)
-    } else {
-        2 * (rows - 1 - row + rows * (column - columns / 2)) + 1
-    }
+/// From a vector of a row to that of the next, in what lies between the passes: a vector more than a row has, or those of
+/// a column would share few places of the first-level cache.
+pub(super) const fn stride(columns: usize) -> usize {
+    columns + 1
 }
 
 /// Lines with fewer columns are in the first-level cache, where a vector in two cache lines costs little.
@@ -73,9 +70,9 @@ pub(super) fn first<const P: usize, const R: usize, const S: usize>(
             transform::<P>(
                 |part| match part {
                     0 => Vector::from(&local[lane]),
-                    _ => times(Vector::from(&local[part * WIDTH + lane]), Vector::from(&factors[part])),
+                    _ => times(Vector::from(&local[part * WIDTH + lane]), factors[part]),
                 },
-                |row, bins| between[place(P, columns, row, column)] = bins.into(),
+                |row, bins| between[row * stride(columns) + column] = bins.into(),
             );
         }
     }
@@ -102,55 +99,56 @@ fn keep(local: &mut [Stored], part: usize, [re, im]: [&[__m512d; 8]; 2]) {
     }
 }
 
-/// From there to the bins, in place; `eighths` are those of residue 8.
+/// From there to the bins; `eighths` are those of residue 8.
 ///
-/// Gives the bin in the middle, which has no place there.
+/// Gives the bin in the middle, which has no place among them.
 #[target_feature(enable = "avx512f,avx512dq")]
 pub(super) fn second<const P: usize, const R: usize, const S: usize>(
     tables: &Tables,
     between: &mut [Stored],
+    bins: &mut [Stored],
     eighths: &[Complex<f64>],
-    local: &mut [Stored],
 ) -> f64 {
-    let (columns, orders, local) = (R * S, Orders::new(), &mut local[..R * S]);
+    let (columns, orders) = (R * S, Orders::new());
     let mut middle = 0.0;
-    for row in 0..P {
+    for (row, line) in between.chunks_exact_mut(stride(columns)).enumerate() {
         let (outer, inner) = (&tables.outer[row * R..][..R], &tables.inner[row * S..][..S]);
+        let cells = Cell::from_mut(&mut line[..columns]).as_slice_of_cells();
         for column in 0..S {
             let turns = &tables.turns[column * R..][..R];
             transform::<R>(
                 |part| {
-                    let vector = Vector::from(&between[place(P, columns, row, S * part + column)]);
+                    let vector = Vector::from(&cells[S * part + column].get());
                     match part {
                         0 => vector,
-                        _ => times(vector, Vector::from(&outer[part])),
+                        _ => times(vector, outer[part]),
                     }
                 },
                 |bin, vector| {
-                    local[bin * S + column] = match bin {
+                    cells[bin * S + column].set(match bin {
                         0 => vector.into(),
                         _ => by(vector, turns[bin]).into(),
-                    }
+                    });
                 },
             );
         }
-        for (bin, local) in local.chunks_exact(S).enumerate() {
+        for (bin, line) in line[..columns].chunks_exact(S).enumerate() {
             transform::<S>(
                 |column| match column {
-                    0 => Vector::from(&local[0]),
-                    _ => times(Vector::from(&local[column]), Vector::from(&inner[column])),
+                    0 => Vector::from(&line[0]),
+                    _ => times(Vector::from(&line[column]), inner[column]),
                 },
                 |part, vector| {
                     let sixteen = row + P * (bin + R * part);
                     if part < S / 2 {
-                        between[2 * sixteen] = orders.near(vector);
+                        bins[2 * sixteen] = orders.near(vector);
                         return;
                     }
                     if sixteen == P * columns / 2 {
                         middle = cast::<__m512d, [f64; WIDTH]>(vector.re)[0];
                     }
                     let mirror = P * columns - 1 - sixteen;
-                    between[2 * mirror + 1] = orders.far(vector, eighths[mirror]);
+                    bins[2 * mirror + 1] = orders.far(vector, eighths[mirror]);
                 },
             );
         }

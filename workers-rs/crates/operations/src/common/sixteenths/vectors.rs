@@ -170,12 +170,13 @@ pub(super) fn transform<const R: usize>(load: impl Fn(usize) -> Vector, mut stor
         store(6, g);
         store(7, h);
     } else {
-        // More than the registers hold: the one half waits in memory, which the compiler cannot choose better.
-        let mut even: [Stored; 8] = eight!(load, 0, 2).map(Into::into);
+        // More than the registers hold: the one half waits in memory, which the compiler cannot choose better; as vectors,
+        // each in one cache line.
+        let mut even: [Vector; 8] = eight!(load, 0, 2);
         let even = black_box(&mut even);
         let [a, b, c, d, e, f, g, h] = eight!(load, 1, 2);
         let mut put = |bin: usize, odd: Vector| {
-            let [near, far] = two(Vector::from(&even[bin]), odd);
+            let [near, far] = two(even[bin], odd);
             store(bin, near);
             store(bin + 8, far);
         };
