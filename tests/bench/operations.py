@@ -3,6 +3,10 @@
 The Rust engine is timed from frame to frame, the Python engine (SciPy, PyWavelets; NumPy where there is no library)
 from arrays to arrays, so decoding and encoding count against Rust only.
 
+They are timed in a process of their own whose allocator keeps what it is given back. Otherwise a result of 2 MB is
+made of new pages or not, by what the process did before, and SciPy takes three times as long or not. The Rust engine
+keeps the memory of large results itself, so this favours the others.
+
 The roofline of an operation is the time that no implementation behind the same interface can beat on this processor: a
 frame of the same size through the engine and another one back (`echo` with a parameter, which computes nothing and
 copies), and the operation's arithmetic at the peak of the processor's multiply-adds, as measured in the same run. Where
@@ -10,8 +14,11 @@ even the roofline is not as many times faster as was asked for, the figure is ju
 of the roofline.
 """
 
+import ctypes
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from math import log2
 from statistics import median
 from typing import Any
@@ -45,10 +52,25 @@ FUSED: dict[str, Callable[[int], float]] = {
     "wavelet": lambda n: 2 * n * 8 / 2,
 }
 """Fused multiply-adds that an operation of `LIBRARY` takes at least, by the number of points."""
+KEPT = {"M_TRIM_THRESHOLD": (-1, 1 << 30), "M_MMAP_THRESHOLD": (-3, 1 << 25)}
+"""What glibc is told (mallopt(3)): bytes that it keeps, and from how many on it maps memory anew each time."""
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
     """Figures of the signal operations."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_keep_memory) as process:
+        yield from _figures(effort, lambda *work: process.submit(_samples, effort, *work).result())
+
+
+def _keep_memory() -> None:
+    """Have this process's allocator keep what it is given back."""
+    for name, (option, size) in KEPT.items():
+        if not ctypes.CDLL(None).mallopt(option, size):
+            raise OSError(f"the allocator refuses {name} {size}")
+
+
+def _figures(effort: Effort, samples_of: Callable[..., dict[str, list[float]]]) -> Iterator[Figure]:
     peak = run_json(RELEASE / "examples" / "roof", "--seconds", str(effort.seconds))["fused_per_second"]
     yield figure("fused multiply-adds of one core, 64 bits, at most", [peak / 1e9], "G/s")
     for points, rows in SIZES:
@@ -56,7 +78,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
             if (points, rows) != SIZES[0] and name not in LIBRARY:
                 continue
             tensors = _tensors(name, (rows, points) if rows > 1 else (points,))
-            samples = _samples(effort, name, tensors, params, rows)
+            samples = samples_of(name, tensors, params, rows)
             faster = [python / rust for python, rust in zip(samples["python"], samples["rust"], strict=True)]
             title, than = _title(name, points, rows), f"times faster than {LIBRARY.get(name, 'NumPy')}"
             wanted = 10 if points == 1024 else 3
@@ -72,7 +94,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
     points, rows = BACK
     there = operations.check("wavelet", x := _tensors("wavelet", (rows, points)), REQUESTS["wavelet"])
     coefficients = operations.REGISTRY["wavelet"].execute(x, there, lambda: False)
-    samples = _samples(effort, "wavelet", coefficients, REQUESTS["wavelet"] | {"method": "reconstruct"}, rows)
+    samples = samples_of("wavelet", coefficients, REQUESTS["wavelet"] | {"method": "reconstruct"}, rows)
     faster = [python / rust for python, rust in zip(samples["python"], samples["rust"], strict=True)]
     title = _title("wavelet reconstruct", points, rows)
     yield figure(f"{title}: Rust engine, times faster than {LIBRARY['wavelet']}", faster, "x")
