@@ -107,7 +107,6 @@ impl<const P: usize, const R: usize, const S: usize> Sixteenths<P, R, S> {
     ///
     /// Of real numbers at half-way frequencies each second bin is a mirror image: the halves are the real and imaginary
     /// parts of what is transformed to the others.
-    #[target_feature(enable = "avx512f,avx512dq")]
     fn finish(&self, eighths: &mut [Number], twisted: &mut [Number], scratch: &mut [Number]) {
         let halves: &[f64] = bytemuck::cast_slice(eighths);
         let (front, back) = halves.split_at(twisted.len());
