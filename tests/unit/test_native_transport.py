@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import select
 import time
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,24 @@ async def test_no_responders(server: Server) -> None:
     async with transport(server) as fleet:
         reply = await ask(fleet, SUBJECT, b"frame", soon())
         assert (reply.status, reply.payload) == (503, b"")
+
+
+async def test_whoever_was_ready_goes_on_before_an_answer_that_came_later(server: Server) -> None:
+    order: list[str] = []
+
+    async def other() -> None:
+        order.append("ready before")
+
+    async with transport(server) as fleet:
+        # Nobody listens: the broker itself answers, while this thread does not let the loop go on.
+        await settled(fleet.request(SUBJECT, b"", soon(), None))
+        task = asyncio.ensure_future(other())
+        flight = fleet.request(SUBJECT, b"", soon(), None)
+        assert select.select([fleet._client.fileno()], [], [], 10)[0]
+        await flight
+        order.append("answered")
+        await task
+    assert order == ["ready before", "answered"]
 
 
 async def test_the_deadline_ends_a_call_and_tells_the_worker(server: Server) -> None:

@@ -91,6 +91,11 @@ impl Client {
         self.shared.take_completions()
     }
 
+    /// Whether [`Client::drain`] has something.
+    pub fn has_outcomes(&self) -> bool {
+        self.shared.has_completions()
+    }
+
     /// Whether there is a connection now.
     pub fn is_connected(&self) -> bool {
         self.shared.state() == State::Connected

@@ -189,6 +189,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.completions.lock().is_empty()
+    }
+
     pub(crate) fn take_completions(&self) -> Outcomes {
         std::mem::take(&mut *self.completions.lock())
     }

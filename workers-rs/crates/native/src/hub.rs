@@ -1,6 +1,6 @@
 //! A connection with its flights, and the event loop that resolves them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,8 @@ use crate::payloads::{Frame, Payloads};
 use crate::views::Views;
 use crate::wake::Wake;
 
-/// How often what came back meanwhile is looked for before what was submitted is sent: more calls then leave together.
+/// For how many turns of the loop what was submitted waits for those who go on in the next one, because something came
+/// back meanwhile: more calls then leave together.
 const ROUNDS: usize = 4;
 
 /// What only one thread uses, the one that runs the event loop; the locks are for a Python program's mistakes.
@@ -38,6 +39,8 @@ pub(crate) struct Hub {
     attached: Mutex<Option<Attached>>,
     /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
     resolving: AtomicBool,
+    /// Turns that ended without sending.
+    rounds: AtomicUsize,
     /// Set from when `flush` was asked for until it comes.
     flushing: AtomicBool,
 }
@@ -77,6 +80,7 @@ impl Hub {
             payloads,
             attached: Mutex::new(None),
             resolving: AtomicBool::new(false),
+            rounds: AtomicUsize::new(0),
             flushing: AtomicBool::new(false),
         }
     }
@@ -190,22 +194,25 @@ impl Hub {
     pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         // In this order: what completes in between signals again.
         self.wake.reset();
+        // What was submitted before must not wait for what those do who go on now.
+        if self.flushing.load(Ordering::Relaxed) {
+            self.flush();
+        }
         let mut result = Ok(());
         self.resolving.store(true, Ordering::Relaxed);
-        for _ in 0..ROUNDS {
-            let completions = self.core.drain();
-            if completions.is_empty() {
-                break;
-            }
-            for (sequence, outcome) in completions {
-                if let Err(error) = self.settle(py, sequence, outcome)
-                    && result.is_ok()
-                {
-                    result = Err(error);
-                }
+        for (sequence, outcome) in self.core.drain() {
+            if let Err(error) = self.settle(py, sequence, outcome)
+                && result.is_ok()
+            {
+                result = Err(error);
             }
         }
         self.resolving.store(false, Ordering::Relaxed);
+        // What came meanwhile has signalled. Whoever else is ready has a turn before that.
+        if self.core.has_outcomes() && self.rounds.fetch_add(1, Ordering::Relaxed) < ROUNDS {
+            return result;
+        }
+        self.rounds.store(0, Ordering::Relaxed);
         self.core.flush();
         result
     }
