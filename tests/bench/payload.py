@@ -70,11 +70,11 @@ def _rates(url: str, transport: str, size: int, in_flight: int, effort: Effort) 
         "inline": lambda: echo(size, INLINE),
         "placed": lambda: echo(size, {}),
     }
-    is_native = transport == "native"
-    if is_native and size in TARGETS:
+    has_targets = transport == "native" and size in TARGETS
+    if has_targets:
         contenders |= {"made": lambda: echo(size, {}, made=1), "ceiling": lambda: echo(CEILING, {})}
     # What is held to a target is measured in more rounds.
-    is_judged = is_native and size in TARGETS and in_flight == BEST
+    is_judged = has_targets and in_flight == BEST
     samples = interleave(contenders, 3 * effort.repeats if is_judged else effort.repeats)
     where = f"{_name(size)}, {in_flight} in flight"
     yield figure(f"raw async-nats echo, {where}", samples["raw"], "1/s")

@@ -100,11 +100,11 @@ impl Desk {
         } else {
             let is_small = Bundle::takes(request.payload.len(), self.link.max_payload());
             self.outgoing.push_back(Outgoing::Call { sequence, request });
-            let is_many = self.outgoing.len() >= MANY;
-            if is_alone || is_many || !is_small {
+            let leaves = is_alone || self.outgoing.len() >= MANY;
+            if leaves || !is_small {
                 self.hand_on(outcomes);
             }
-            if is_alone || is_many {
+            if leaves {
                 self.leave();
             }
         }

@@ -37,9 +37,10 @@ pub(crate) struct Hub {
     views: Mutex<HeaderCache<Views>>,
     payloads: Payloads,
     attached: Mutex<Option<Attached>>,
-    /// Set while flights are completed: what the tasks that go on submit is sent at the end of that.
+    /// Set while flights are completed: what the tasks that go on submit is sent at the end of that, or of one of the next
+    /// [`ROUNDS`] turns.
     resolving: AtomicBool,
-    /// Turns that ended without sending.
+    /// Turns in a row that ended without sending.
     rounds: AtomicUsize,
     /// Set from when `flush` was asked for until it comes.
     flushing: AtomicBool,
@@ -114,7 +115,7 @@ impl Hub {
             .ok_or_else(|| PyRuntimeError::new_err("no event loop is attached"))
     }
 
-    /// Takes a request to send, at the end of the loop's turn at the latest.
+    /// Takes a request to send: at the end of the loop's turn, or where tasks go on one after the other a few turns later.
     pub(crate) fn start(self: &Arc<Self>, py: Python<'_>, asked: Asked) -> PyResult<Py<Flight>> {
         let mut headers = HeaderBlock::default();
         if let Some(further) = &asked.headers {

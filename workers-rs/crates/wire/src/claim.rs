@@ -29,14 +29,16 @@ pub struct Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NUMBER: usize = ":18446744073709551615".len();
+        const ARENA_END: usize = PREFIX.len() + 32;
         // One write: each costs as much as the rest, and every large frame has a claim.
-        let mut text = [0; PREFIX.len() + 32 + 3 * (1 + u64::MAX.ilog10() as usize + 1)];
+        let mut text = [0; ARENA_END + 3 * NUMBER];
         text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
         let (pairs, _) = text[PREFIX.len()..].as_chunks_mut();
         for (pair, byte) in pairs.iter_mut().zip(self.arena) {
             *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        let mut end = PREFIX.len() + 32;
+        let mut end = ARENA_END;
         for number in [self.slot.into(), self.generation, self.length] {
             text[end] = b':';
             let mut digits = itoa::Buffer::new();
