@@ -27,24 +27,25 @@ impl Core {
         // Without a reply subject there is nobody to answer, and nothing else that the work would be good for.
         let reply = message.reply()?;
         let checked = payload.and_then(|payload| {
-            let bytes = payload.bytes(message);
-            let (prepared, deadline) = check(endpoint, asked, &bytes, now)?;
-            Ok((payload, bytes.len(), prepared, deadline))
+            let (prepared, deadline) = check(endpoint, asked, &payload.bytes, now)?;
+            Ok((payload, prepared, deadline))
         });
-        let (payload, size, prepared, deadline) = match checked {
+        let (payload, prepared, deadline) = match checked {
             Ok(checked) => checked,
             Err(error) => {
                 self.refuse(endpoint, &reply, message, &error);
                 return None;
             }
         };
-        let fetching = match payload {
-            Payload::Inline => Duration::ZERO,
-            _ => now.instant.elapsed(),
+        let fetching = if payload.is_fetched() {
+            now.instant.elapsed()
+        } else {
+            Duration::ZERO
         };
         let trace = if self.telemetry.is_on() { asked.trace(now) } else { None };
         if let Some(trace) = &trace {
-            self.telemetry.fetched(trace, payload.placement(), size, now.instant);
+            self.telemetry
+                .fetched(trace, payload.placement(), payload.bytes.len(), now.instant);
         }
         let (is_fallback, reader) = (asked.fallback_reason.is_some(), asked.reader());
         Some(Request {

@@ -107,8 +107,9 @@ impl<'a> Executor<'a> {
         let count = done.len();
         let sent = self.core.link.send_patiently(|pieces| {
             let mut answers = Answers::new(pieces, self.core.link.max_payload());
+            let now = Instant::now();
             for done in done {
-                self.finish(done, &told, &mut answers);
+                self.finish(done, now, &told, &mut answers);
             }
             answers.leave();
         });
@@ -219,7 +220,7 @@ impl<'a> Executor<'a> {
         request.payload.check()
     }
 
-    fn finish(&self, done: Done<'_>, batch: &Batch, answers: &mut Answers<'_>) {
+    fn finish(&self, done: Done<'_>, now: Instant, batch: &Batch, answers: &mut Answers<'_>) {
         let Done {
             request,
             outcome,
@@ -227,7 +228,6 @@ impl<'a> Executor<'a> {
             start,
             end,
         } = done;
-        let now = Instant::now();
         // What was cancelled or came too late while it was executed is no longer wanted, whatever its outcome.
         let outcome = self.check(&request, now).and(outcome);
         if request.trace.is_some() {

@@ -66,7 +66,7 @@ impl Core {
         while tasks.try_join_next().is_some() {}
         let fetch = async move {
             let asked = Asked::read(message.headers());
-            let payload = core.fetched(&asked, &now, wanted).await.map(Payload::Fetched);
+            let payload = core.fetched(&asked, &now, wanted).await.map(Payload::fetched);
             let mut admitted = Vec::from_iter(core.prepare(&endpoint, lane, (&message, &asked), payload, &now));
             core.queue_all(&mut admitted, Instant::now());
             core.fetching.wanted.lock().remove(&call);

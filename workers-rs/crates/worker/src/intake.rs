@@ -126,9 +126,9 @@ impl Intake {
             endpoint.statistics.came_as_fallback(reason);
         }
         let payload = match asked.claim {
-            None => Ok(Payload::Inline),
+            None => Ok(Payload::inline(message.payload())),
             Some(claim) => match (self.core.payloads.look(claim), asked.channel) {
-                (Ok(Some(view)), _) => Ok(Payload::Arena(view)),
+                (Ok(Some(view)), _) => Ok(Payload::arena(view)),
                 (Ok(None), Some(_)) => return self.core.fetch(endpoint, lane, message, now),
                 (Ok(None), None) => Err(out_of_reach(claim)),
                 (Err(error), _) => Err(error),

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use npufleet_link::Message;
 use npufleet_payload::arena::View;
 use npufleet_payload::exchange::{Exchange, Offer, Reader};
 use npufleet_wire::{Claim, Error, ErrorKind, Result, header};
@@ -14,32 +13,58 @@ use crate::events::log;
 const LAST_READERS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A request's frame, wherever it is.
-pub(crate) enum Payload {
+/// A request's frame; nothing is copied.
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    way: Way,
+}
+
+/// Which way a frame came.
+enum Way {
     /// In the message.
     Inline,
     /// In its caller's arena, read where it lies.
     Arena(View),
     /// Fetched over the channel.
-    Fetched(Bytes),
+    Fetched,
 }
 
 impl Payload {
-    /// The frame's bytes; nothing is copied.
-    pub(crate) fn bytes(&self, message: &Message) -> Bytes {
-        match self {
-            Self::Inline => message.payload(),
-            Self::Arena(view) => view.bytes(),
-            Self::Fetched(bytes) => bytes.clone(),
+    /// A frame that is nobody else's memory.
+    pub(crate) fn inline(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            way: Way::Inline,
         }
+    }
+
+    /// A frame in its caller's arena.
+    pub(crate) fn arena(view: View) -> Self {
+        Self {
+            bytes: view.bytes(),
+            way: Way::Arena(view),
+        }
+    }
+
+    /// A frame that came over the channel.
+    pub(crate) fn fetched(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            way: Way::Fetched,
+        }
+    }
+
+    /// Whether it came over the channel, which takes time.
+    pub(crate) fn is_fetched(&self) -> bool {
+        matches!(self.way, Way::Fetched)
     }
 
     /// Which way it came, as spans say it.
     pub(crate) fn placement(&self) -> &'static str {
-        match self {
-            Self::Inline => "inline",
-            Self::Arena(_) => "arena",
-            Self::Fetched(_) => header::ZEROMQ,
+        match self.way {
+            Way::Inline => "inline",
+            Way::Arena(_) => "arena",
+            Way::Fetched => header::ZEROMQ,
         }
     }
 
@@ -48,8 +73,8 @@ impl Payload {
     /// # Errors
     /// `payload_lost` when the caller took the frame back meanwhile.
     pub(crate) fn check(&self) -> Result<()> {
-        match self {
-            Self::Arena(view) if !view.is_intact() => Err(Error::new(
+        match &self.way {
+            Way::Arena(view) if !view.is_intact() => Err(Error::new(
                 ErrorKind::PayloadLost,
                 "the frame was taken back while it was read",
             )),

@@ -12,7 +12,6 @@ use crate::core::{Core, ENGINE};
 use crate::endpoint::Endpoint;
 use crate::events::log;
 use crate::jobs::Seat;
-use crate::payloads::Payload;
 use crate::request::{Asked, Request};
 
 /// Texts in headers are cut to this length; they are for people.
@@ -40,7 +39,7 @@ impl Core {
         if let Some(job) = &request.job {
             return self.end(job, request, outcome, timing);
         }
-        let start = Instant::now();
+        let start = request.trace.as_ref().map(|_| Instant::now());
         let statistics = &request.endpoint.statistics;
         self.count_served();
         let too_large = match outcome {
@@ -76,7 +75,9 @@ impl Core {
             Some(Loan { channel: None, .. }) => "arena",
             Some(_) => header::ZEROMQ,
         };
-        self.telemetry.replied(request, start, error.map_or(Ok(placement), Err));
+        if let Some(start) = start {
+            self.telemetry.replied(request, start, error.map_or(Ok(placement), Err));
+        }
     }
 
     /// Ends the work on a job; what is written about the job is decided where it is waited for.
@@ -123,7 +124,7 @@ fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
     block.push(header::ENGINE, ENGINE);
     block.push(header::DEVICE, request.prepared.device());
     write_timing(block, timing);
-    if let Payload::Fetched(_) = request.payload {
+    if request.payload.is_fetched() {
         block.push(header::PLACEMENT, header::ZEROMQ);
     }
     if let Some(reason) = request.fallback_reason() {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use npufleet_link::{Headers, Message, Subject};
 use npufleet_payload::exchange::Reader;
 use npufleet_payload::read_arena_id;
@@ -133,13 +132,8 @@ impl Request {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             layout: Arc::clone(&self.prepared.layout),
-            bytes: self.bytes(),
+            bytes: self.payload.bytes.clone(),
         }
-    }
-
-    fn bytes(&self) -> Bytes {
-        let large = self.job.as_ref().and_then(|job| job.frame.clone());
-        large.unwrap_or_else(|| self.payload.bytes(&self.message))
     }
 
     /// Why the request left another engine, if it did.

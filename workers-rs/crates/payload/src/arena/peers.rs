@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use npufleet_wire::{Claim, Error, ErrorKind, Result};
 use parking_lot::RwLock;
 
@@ -28,7 +29,7 @@ pub struct Peers(Arc<Inner>);
 
 struct Inner {
     folder: Option<Folder>,
-    known: RwLock<HashMap<[u8; 16], Arc<Peer>>>,
+    known: RwLock<HashMap<[u8; 16], Arc<Peer>, RandomState>>,
     /// Arenas that were looked for and are not here: those of other hosts, which each of their requests names.
     absent: RwLock<HashMap<[u8; 16], Instant>>,
     is_swept: AtomicBool,

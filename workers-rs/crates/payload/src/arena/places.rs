@@ -28,7 +28,7 @@ struct Place {
     backed: AtomicU64,
     /// How many borrow it, and [`FREED`].
     borrowed: AtomicU32,
-    /// When it became free, in milliseconds since the arena was made.
+    /// When it became free, if it is [`LARGE`], in milliseconds since the arena was made.
     freed_at: AtomicU64,
 }
 
@@ -149,9 +149,12 @@ impl Places {
 
     fn put_back(&self, slot: u32) {
         let place = &self.all[slot as usize];
-        place.freed_at.store(self.now(), Ordering::Relaxed);
+        let class = place.class.load(Ordering::Relaxed);
+        if capacity(class) >= LARGE {
+            place.freed_at.store(self.now(), Ordering::Relaxed);
+        }
         self.used.fetch_sub(1, Ordering::Relaxed);
-        self.free.push(place.class.load(Ordering::Relaxed), slot);
+        self.free.push(class, slot);
     }
 
     /// Makes a new place at the end of the file.

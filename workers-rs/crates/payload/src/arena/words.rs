@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 /// A word that two processes see.
 pub(crate) trait Word {
     fn get(&self) -> u64;
+    /// Whoever sees the value sees what was written before it, too.
     fn set(&self, value: u64);
     /// Has everybody see what this process wrote before it reads on.
     fn settle();
@@ -20,7 +21,7 @@ impl Word for AtomicU64 {
     }
 
     fn set(&self, value: u64) {
-        self.store(value, Ordering::SeqCst);
+        self.store(value, Ordering::Release);
     }
 
     fn settle() {
@@ -90,7 +91,7 @@ mod tests {
         }
 
         fn set(&self, value: u64) {
-            self.store(value, Ordering::SeqCst);
+            self.store(value, Ordering::Release);
         }
 
         fn settle() {

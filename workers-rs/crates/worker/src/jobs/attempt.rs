@@ -141,13 +141,13 @@ impl Attempt<'_> {
         let deadline = begun.at(order.deadline.map_or(latest, |deadline| deadline.min(latest)));
         let endpoint = self.endpoint(deadline).await?;
         let frame = match &order.payload {
-            None => None,
-            Some(payload) => Some(payloads::get(core, payload).await.map_err(|missing| match missing {
+            None => delivery.message.payload(),
+            Some(payload) => payloads::get(core, payload).await.map_err(|missing| match missing {
                 Missing::Lost(error) => error,
                 Missing::Silent(silence) => Error::overloaded(silence.to_string(), ASK_AGAIN),
-            })?),
+            })?,
         };
-        let prepared = endpoint.prepare(&frame.clone().unwrap_or_else(|| delivery.message.payload()))?;
+        let prepared = endpoint.prepare(&frame)?;
         if delivery.is_cancelled() {
             return Err(cancelled());
         }
@@ -156,12 +156,12 @@ impl Attempt<'_> {
         }
         let asked = Asked::read(delivery.message.headers());
         let is_traced = core.telemetry.is_on();
-        let (seat, ended) = Seat::new(frame, Arc::clone(&delivery.progress), place);
+        let (seat, ended) = Seat::new(Arc::clone(&delivery.progress), place);
         core.queue.push(Request {
             endpoint,
             prepared,
             message: delivery.message.clone(),
-            payload: Payload::Inline,
+            payload: Payload::inline(frame),
             fetching: Duration::ZERO,
             reader: None,
             reply: delivery.ack.clone(),

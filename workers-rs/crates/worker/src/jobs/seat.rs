@@ -1,4 +1,4 @@
-//! A job's seat in the queue of requests: where its frame is, and who hears how it ended.
+//! A job's seat in the queue of requests: who hears how it ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -20,8 +20,6 @@ pub(crate) struct Ended {
 
 /// What a request has that came from a job.
 pub(crate) struct Seat {
-    /// A frame that was too large for the job's message.
-    pub(crate) frame: Option<Bytes>,
     progress: Arc<AtomicU32>,
     waiting: Mutex<Option<oneshot::Sender<Ended>>>,
     /// Given back when the request goes, and with it the work.
@@ -29,14 +27,9 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(
-        frame: Option<Bytes>,
-        progress: Arc<AtomicU32>,
-        place: Place,
-    ) -> (Self, oneshot::Receiver<Ended>) {
+    pub(super) fn new(progress: Arc<AtomicU32>, place: Place) -> (Self, oneshot::Receiver<Ended>) {
         let (sender, receiver) = oneshot::channel();
         let seat = Self {
-            frame,
             progress,
             waiting: Mutex::new(Some(sender)),
             _place: place,
