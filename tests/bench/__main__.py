@@ -27,10 +27,11 @@ GROUPS = {
 
 
 def machine() -> str:
-    """The processor's name and the number of cores."""
+    """The processor's name, the family and model by which those of one name differ, and the number of cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores"
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    kind = f"family {told.get('cpu family', 'unknown')}, model {told.get('model', 'unknown')}"
+    return f"{told.get('model name', 'unknown processor')} ({kind}), {os.cpu_count()} cores"
 
 
 def row(item: Figure) -> list[str]:
