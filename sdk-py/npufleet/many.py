@@ -41,7 +41,7 @@ class RowCaller(Caller, ABC):
         `rows` is an array, or a mapping of names to arrays, whose first dimension counts rows; a request holds as
         many as fit well into a message, more as soon as frames go past the broker and answers come quickly, and at
         most `rows_per_request` (default: the model's max_batch, for `infer`).
-        At most `concurrency` requests are in flight, each with `timeout` seconds. An array gives an array, a mapping
+        `concurrency` requests are in flight at once, each with `timeout` seconds. An array gives an array, a mapping
         gives a dict. The first error ends all of it.
         """
         row = contract.operation(operation)
