@@ -85,7 +85,7 @@ class RowCaller(Caller, ABC):
             return self.call(operation, chunk, params, model=model, timeout=timeout, lane=lane)
 
         async def request(chunk: Arrays, piece: object) -> list[NDArray[Any] | Arrays]:
-            return [_unwrapped(dict(part), piece) for part in await row_requests.send_or_split(chunk, send)]
+            return [_unwrapped(part, piece) for part in await row_requests.send_or_split(chunk, send)]
 
         async def requests(piece: object) -> Iterator[Coroutine[Any, Any, list[NDArray[Any] | Arrays]]]:
             arrays = row_requests.check(row, piece, params)

@@ -29,17 +29,12 @@ CONCURRENCY_LIMIT: Final = 4096
 BYTES_PER_REQUEST: Final = 256 * 1024
 """Larger messages gain nothing: the broker's rate is then bounded by bytes, not by requests."""
 
-LARGE_BYTES: Final = 1024 * 1024
+LARGE_BYTES: Final = 2 * 1024 * 1024
 """Of requests whose frames go past the broker, to which each costs the same whatever its size."""
 
 LARGE_BYTES_IN_FLIGHT: Final = 32 * 1024 * 1024
 LARGE_SECONDS: Final = 0.25
 """How long such a request may take, and at most a quarter of its own time: others wait for it."""
-
-LEAST_IN_FLIGHT: Final = 4
-SHORT: Final = 2
-LONG: Final = 3
-"""After a large request that was away for less than SHORT times its work one more is in flight, one less after LONG."""
 
 HEADER_ROOM: Final = 4096
 
@@ -119,36 +114,12 @@ class Sizes:
         is_quick = seconds * self._many <= min(LARGE_SECONDS, self._timeout / 4) * rows
         self.next = self._many if is_quick and self._placed() > self._before else self.few
 
-    def is_large(self, rows: int) -> bool:
-        """Return whether so many rows are a request that goes past the broker."""
-        return rows > self.few
-
-
-class InFlight:
-    """How many requests are in flight: `most`, but of large ones no more than keep everybody at work.
-
-    What is beyond that waits, and has left the processors' caches when its turn comes.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = self.count = most
-
-    def change(self, seconds: float, worked: float) -> int:
-        """Hear how long a request was away and worked on, in seconds; returns how many more there are, or fewer."""
-        if seconds > LONG * worked:
-            change = -1 if self.count > LEAST_IN_FLIGHT else 0
-        else:
-            change = 1 if seconds < SHORT * worked and self.count < self._most else 0
-        self.count += change
-        return change
-
 
 async def run(arrays: Arrays, sizes: Sizes, concurrency: int, send: Send) -> Arrays:
-    """Send the rows in requests, up to `concurrency` at a time; the first error ends all of it."""
+    """Send the rows in requests, `concurrency` at a time; the first error ends all of it."""
     count = len(next(iter(arrays.values())))
     chunks = _cut(arrays, lambda: sizes.next)
     outputs = Outputs(count)
-    in_flight = InFlight(min(concurrency, -(-max(count, 1) // sizes.few)))
 
     async def work() -> None:
         for first, chunk in chunks:
@@ -156,19 +127,12 @@ async def run(arrays: Arrays, sizes: Sizes, concurrency: int, send: Send) -> Arr
             parts = await send_or_split(chunk, send)
             seconds = time.monotonic() - began
             for part in parts:
-                row = outputs.put(row, dict(part))
+                row = outputs.put(row, part)
             sizes.answered(row - first, seconds, is_whole=len(parts) == 1)
-            # Small ones have been in the broker's hands, too, for which all are wanted.
-            worked = _worked(parts) if sizes.is_large(row - first) else seconds
-            change = in_flight.change(seconds, worked)
-            if change < 0:
-                return
-            if change > 0:
-                group.create_task(work())
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight.count):
+            for _ in range(min(concurrency, -(-max(count, 1) // sizes.few))):
                 group.create_task(work())
     except BaseExceptionGroup as errors:
         # One error is what the caller asked about; the others are the same or follow from it.
@@ -212,7 +176,7 @@ class Outputs:
         return first + rows
 
 
-async def send_or_split(chunk: Arrays, send: Send) -> list[Result]:
+async def send_or_split(chunk: Arrays, send: Send) -> list[Arrays]:
     """Send one chunk; where the request or its answer does not fit into a message, send its halves."""
     count = len(next(iter(chunk.values())))
     try:
@@ -228,13 +192,8 @@ def _halves(count: int) -> tuple[slice, slice]:
     return slice(0, count // 2), slice(count // 2, count)
 
 
-def _worked(parts: list[Result]) -> float:
-    """Return for how many seconds workers were executing requests, as far as they say."""
-    return sum(part.timing.executing / 1e6 for part in parts if part.timing)
-
-
-def _checked(result: Result, count: int) -> Result:
+def _checked(result: Result, count: int) -> Arrays:
     for name, array in result.items():
         if not array.ndim or len(array) != count:
             raise InvalidShapeError(f"output '{name}' has shape {array.shape} for {count} rows; map needs one row each")
-    return result
+    return dict(result)

@@ -10,15 +10,8 @@ import pytest
 
 from npufleet import rows
 from npufleet.errors import InvalidShapeError, PayloadTooLargeError
-from npufleet.wire.header import Timing
 
 ROWS = {"x": np.arange(10.0).reshape(10, 1)}
-
-
-class Answer(dict[str, Any]):
-    """What `send` gives, as far as `map` looks at it."""
-
-    timing: Timing | None = None
 
 
 async def test_answers_that_overtake_each_other_are_put_in_order() -> None:
@@ -28,7 +21,7 @@ async def test_answers_that_overtake_each_other_are_put_in_order() -> None:
         if chunk["x"][0] == 9:
             last_is_there.set()
         await last_is_there.wait()
-        return Answer(y=chunk["x"] * 2, z=chunk["x"].astype(np.int32))
+        return {"y": chunk["x"] * 2, "z": chunk["x"].astype(np.int32)}
 
     outputs = await rows.run(ROWS, rows.Sizes(3, 3, int, 1.0), 4, send)
     assert np.array_equal(outputs["y"], ROWS["x"] * 2)
@@ -43,7 +36,7 @@ async def test_answers_that_overtake_each_other_are_put_in_order() -> None:
 )
 async def test_answers_that_do_not_fit_together_are_refused(other: rows.Arrays) -> None:
     async def send(chunk: rows.Arrays) -> Any:
-        return Answer(other if chunk["x"][0] == 3 else {"y": chunk["x"]})
+        return other if chunk["x"][0] == 3 else {"y": chunk["x"]}
 
     with pytest.raises(InvalidShapeError):
         await rows.run(ROWS, rows.Sizes(3, 3, int, 1.0), 1, send)
@@ -61,7 +54,7 @@ async def lengths(most: int = 100, placed: bool = True, pause: float = 0.0, seco
         sent.append(len(chunk["x"]))
         if sent[-1] > most:
             raise PayloadTooLargeError("too large")
-        return Answer(y=chunk["x"] * 2)
+        return {"y": chunk["x"] * 2}
 
     outputs = await rows.run(MANY, rows.Sizes(3, 12, lambda: len(sent) if placed else 0, seconds), 1, send)
     assert np.array_equal(outputs["y"], MANY["x"] * 2)
@@ -89,37 +82,7 @@ async def test_requests_with_little_time_stay_small() -> None:
 def test_how_many_rows_go_past_the_broker() -> None:
     large = {"x": np.broadcast_to(np.zeros(1024), (100_000, 1024))}
     assert rows.rows_per_request(large, 1 << 20, None) == 32
-    assert rows.rows_past_the_broker(large, 16) == 128
+    assert rows.rows_past_the_broker(large, 16) == 256
     assert rows.rows_past_the_broker(large, 64) == 64, "32 MiB in flight"
     assert rows.rows_past_the_broker({"x": large["x"][:1000]}, 16) == 15, "four requests for each in flight"
     assert rows.rows_past_the_broker({"x": large["x"][:1]}, 16) == 1
-
-
-def test_no_more_large_requests_are_in_flight_than_keep_everybody_at_work() -> None:
-    in_flight = rows.InFlight(6)
-    assert [in_flight.change(0.004, 0.001) for _ in range(3)] == [-1, -1, 0], "four keep everybody at work"
-    assert [in_flight.change(0.0025, 0.001) for _ in range(2)] == [0, 0]
-    assert [in_flight.change(0.0015, 0.001) for _ in range(3)] == [1, 1, 0], "six are allowed"
-    few = rows.InFlight(2)
-    assert (few.change(1.0, 0.001), few.change(0.001, 0.001), few.count) == (0, 0, 2)
-
-
-@pytest.mark.parametrize("executing", [0, 1_000_000])
-async def test_large_requests_that_wait_for_their_turn_are_fewer(executing: int) -> None:
-    now, most = 0, [0, 0]
-
-    async def send(chunk: rows.Arrays) -> Any:
-        nonlocal now
-        now += 1
-        first = int(chunk["x"][0, 0])
-        most[first >= len(MANY["x"]) // 2] = max(most[first >= len(MANY["x"]) // 2], now)
-        await asyncio.sleep(0)
-        now -= 1
-        answer = Answer(y=chunk["x"] * 2)
-        answer.timing = Timing(executing=executing)
-        return answer
-
-    placed = iter(range(1000))
-    outputs = await rows.run(MANY, rows.Sizes(1, 2, lambda: next(placed), 9.0), 8, send)
-    assert np.array_equal(outputs["y"], MANY["x"] * 2)
-    assert most == [8, 8 if executing else rows.LEAST_IN_FLIGHT]
