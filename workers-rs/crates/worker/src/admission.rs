@@ -1,7 +1,7 @@
 //! Between the connection and the queue: what a request must be to be admitted.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use npufleet_link::Message;
@@ -37,11 +37,6 @@ impl Core {
                 return None;
             }
         };
-        let fetching = if payload.is_fetched() {
-            now.instant.elapsed()
-        } else {
-            Duration::ZERO
-        };
         let trace = if self.telemetry.is_on() { asked.trace(now) } else { None };
         if let Some(trace) = &trace {
             self.telemetry
@@ -53,7 +48,6 @@ impl Core {
             prepared,
             reply,
             payload,
-            fetching,
             reader,
             message: message.clone(),
             lane,

@@ -240,11 +240,10 @@ impl<'a> Executor<'a> {
                 .telemetry
                 .executed(&request, batch, times, outcome.as_ref().err());
         }
+        let fetching = request.payload.fetching().unwrap_or_default();
         let timing = Timing {
-            queued: (self.taken - request.arrived)
-                .saturating_sub(request.fetching)
-                .as_micros() as u64,
-            fetching: request.fetching.as_micros() as u64,
+            queued: (self.taken - request.arrived).saturating_sub(fetching).as_micros() as u64,
+            fetching: fetching.as_micros() as u64,
             batching: (start - self.taken).as_micros() as u64,
             executing: (end - start).as_micros() as u64,
         };

@@ -66,7 +66,8 @@ impl Core {
         while tasks.try_join_next().is_some() {}
         let fetch = async move {
             let asked = Asked::read(message.headers());
-            let payload = core.fetched(&asked, &now, wanted).await.map(Payload::fetched);
+            let fetched = core.fetched(&asked, &now, wanted).await;
+            let payload = fetched.map(|bytes| Payload::fetched(bytes, now.instant.elapsed()));
             let mut admitted = Vec::from_iter(core.prepare(&endpoint, lane, (&message, &asked), payload, &now));
             core.queue_all(&mut admitted, Instant::now());
             core.fetching.wanted.lock().remove(&call);

@@ -21,12 +21,12 @@ pub(crate) struct Payload {
 
 /// Which way a frame came.
 enum Way {
-    /// In the message.
+    /// In the message, or in what a job's message names.
     Inline,
     /// In its caller's arena, read where it lies.
     Arena(View),
-    /// Fetched over the channel.
-    Fetched,
+    /// Fetched over the channel, which took so long.
+    Fetched(Duration),
 }
 
 impl Payload {
@@ -46,17 +46,20 @@ impl Payload {
         }
     }
 
-    /// A frame that came over the channel.
-    pub(crate) fn fetched(bytes: Bytes) -> Self {
+    /// A frame that came over the channel, in so long.
+    pub(crate) fn fetched(bytes: Bytes, took: Duration) -> Self {
         Self {
             bytes,
-            way: Way::Fetched,
+            way: Way::Fetched(took),
         }
     }
 
-    /// Whether it came over the channel, which takes time.
-    pub(crate) fn is_fetched(&self) -> bool {
-        matches!(self.way, Way::Fetched)
+    /// How long it took to fetch it over the channel, if it came that way.
+    pub(crate) fn fetching(&self) -> Option<Duration> {
+        match self.way {
+            Way::Fetched(took) => Some(took),
+            _ => None,
+        }
     }
 
     /// Which way it came, as spans say it.
@@ -64,7 +67,7 @@ impl Payload {
         match self.way {
             Way::Inline => "inline",
             Way::Arena(_) => "arena",
-            Way::Fetched => header::ZEROMQ,
+            Way::Fetched(_) => header::ZEROMQ,
         }
     }
 

@@ -124,7 +124,7 @@ fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
     block.push(header::ENGINE, ENGINE);
     block.push(header::DEVICE, request.prepared.device());
     write_timing(block, timing);
-    if request.payload.is_fetched() {
+    if request.payload.fetching().is_some() {
         block.push(header::PLACEMENT, header::ZEROMQ);
     }
     if let Some(reason) = request.fallback_reason() {

@@ -110,9 +110,8 @@ pub(crate) struct Request {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) message: Message,
-    /// The frame, and how long it took to get at it.
+    /// The frame.
     pub(crate) payload: Payload,
-    pub(crate) fetching: Duration,
     /// Who is to have the result, if it takes claims.
     pub(crate) reader: Option<Reader>,
     /// Where the answer goes.

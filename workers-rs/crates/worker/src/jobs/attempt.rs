@@ -162,7 +162,6 @@ impl Attempt<'_> {
             prepared,
             message: delivery.message.clone(),
             payload: Payload::inline(frame),
-            fetching: Duration::ZERO,
             reader: None,
             reply: delivery.ack.clone(),
             lane: order.lane,
