@@ -18,8 +18,10 @@ use crate::channel::message::{HEARTBEAT, HEARTBEAT_TIMEOUT};
 const LARGEST_REQUEST: usize = 1024;
 /// Bytes that are read at a time: a few requests.
 const READ: usize = 4096;
-/// A chunk leaves with one call of the system, as far as that allows it.
+/// To another host a chunk leaves with one call of the system, as far as that allows it.
 const SEND_BUFFER: usize = 2 << 20;
+/// On this host what waits in the system only drives out of the caches what is to be read next.
+const SEND_BUFFER_HERE: usize = 384 << 10;
 /// Signs of life that wait behind a chunk; more are not given.
 const BEHIND: usize = 8;
 /// How often the system asks the other host for a sign of life before a connection is over.
@@ -65,7 +67,7 @@ impl Guest {
     pub(super) fn new(stream: TcpStream) -> rustix::io::Result<Self> {
         rustix::io::ioctl_fionbio(&stream, true)?;
         sockopt::set_tcp_nodelay(&stream, true)?;
-        sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
+        sockopt::set_socket_send_buffer_size(&stream, send_buffer(&stream))?;
         sockopt::set_socket_keepalive(&stream, true)?;
         sockopt::set_tcp_keepidle(&stream, HEARTBEAT)?;
         sockopt::set_tcp_keepintvl(&stream, HEARTBEAT)?;
@@ -184,5 +186,12 @@ impl Guest {
             }
         }
         Ok(())
+    }
+}
+
+fn send_buffer(stream: &TcpStream) -> usize {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(here), Ok(there)) if here.ip() == there.ip() => SEND_BUFFER_HERE,
+        _ => SEND_BUFFER,
     }
 }
