@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use npufleet_wire::Result;
 
-use crate::Port;
 use crate::batch::{Member, Run};
 use crate::lane::Lanes;
 use crate::openvino::{Failure, Request};
 use crate::plan::Plan;
 use crate::reply::Template;
+use crate::{Joint, Port};
 
 /// Inputs from this size on are read where they lie, in bytes: below, the copy costs less than telling OpenVINO.
 const IN_PLACE: usize = 64 * 1024;
@@ -124,12 +124,13 @@ impl Fixed {
         if self.by_rows { member.rows } else { 1 }
     }
 
-    /// Rows of the largest bucket, or of several inferences of it that fit into one turn.
-    pub(crate) fn rows_at_once(&self) -> usize {
+    /// What is worth joining: the largest bucket, or several inferences of it that fit into one turn.
+    pub(crate) fn joint(&self) -> Joint {
         let most = self.templates.len() - 1;
-        self.buckets
-            .last()
-            .map_or(1, |bucket| turn(bucket.rows, bucket.cost, most))
+        self.buckets.last().map_or(Joint::of(1), |bucket| Joint {
+            inference: bucket.rows,
+            rows: turn(bucket.rows, bucket.cost, most),
+        })
     }
 
     /// Runs the smallest bucket over zeros.

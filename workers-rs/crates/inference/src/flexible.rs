@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use npufleet_wire::{Error, ErrorKind, Result};
 
-use crate::Port;
 use crate::batch::{Member, Run};
 use crate::lane::Lanes;
 use crate::openvino::{Failure, Request};
 use crate::reply::Template;
 use crate::usual::Usual;
+use crate::{Joint, Port};
 
 /// A model with dynamic shapes. Members that run together have equal shapes but for the first dimension.
 pub(crate) struct Flexible {
@@ -21,9 +21,9 @@ pub(crate) struct Flexible {
 }
 
 impl Flexible {
-    /// Rows that are worth joining, where that is known.
-    pub(crate) fn rows_at_once(&self) -> Option<usize> {
-        self.usual.as_ref()?.rows_at_once()
+    /// What is worth joining, where that is known.
+    pub(crate) fn joint(&self) -> Option<Joint> {
+        self.usual.as_ref()?.joint()
     }
 
     fn gather(&self, request: &mut Request, members: &[Member<'_>]) -> Result<()> {

@@ -53,7 +53,7 @@ mod usual;
 pub use budget::Budget;
 pub use device::Device;
 pub use memory::keep_one_arena;
-pub use model::Model;
+pub use model::{Joint, Model};
 pub use options::{Hint, ModelOptions};
 pub use port::Port;
 pub use runtime::Runtime;

@@ -25,6 +25,21 @@ impl Run for Backend {
     }
 }
 
+/// Rows that are worth joining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joint {
+    /// In one inference: with more of them a row becomes no cheaper.
+    pub inference: usize,
+    /// In all: the first answers of a batch wait for its last ones, and with more rows they would only do that.
+    pub rows: usize,
+}
+
+impl Joint {
+    pub(crate) fn of(rows: usize) -> Self {
+        Self { inference: rows, rows }
+    }
+}
+
 /// A model on a device, warmed up and ready; share it between threads with an `Arc`.
 pub struct Model {
     pub(crate) device: String,
@@ -64,12 +79,12 @@ impl Model {
         self.max_batch
     }
 
-    /// Rows that are worth joining: the first answers of a batch wait for its last ones, and with more rows they would
-    /// only do that.
-    pub fn rows_at_once(&self) -> usize {
+    /// How many rows are worth joining; 1 where requests may not share an inference.
+    pub fn joint(&self) -> Joint {
         match &self.backend {
-            Backend::Fixed(fixed) => fixed.rows_at_once(),
-            Backend::Flexible(flexible) => flexible.rows_at_once().unwrap_or(self.max_batch),
+            _ if !self.joins => Joint::of(1),
+            Backend::Fixed(fixed) => fixed.joint(),
+            Backend::Flexible(flexible) => flexible.joint().unwrap_or(Joint::of(self.max_batch)),
         }
     }
 

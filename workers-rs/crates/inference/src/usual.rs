@@ -14,7 +14,7 @@ use crate::attempt::Attempt;
 use crate::batch::{Member, Run as _};
 use crate::openvino::Core;
 use crate::settings::Settings;
-use crate::{Model, ModelOptions, Port};
+use crate::{Joint, Model, ModelOptions, Port};
 
 /// By how many batches a shape must lead before it is compiled for: shapes that take turns never get there, and what is
 /// asked for in earnest does within a second.
@@ -111,9 +111,9 @@ impl Usual {
         self.0.form.read().as_ref().map(|form| form.shapes.clone())
     }
 
-    /// Rows that are worth joining, where that is known.
-    pub(crate) fn rows_at_once(&self) -> Option<usize> {
-        self.0.form.read().as_ref().map(|form| form.model.rows_at_once())
+    /// What is worth joining, where that is known.
+    pub(crate) fn joint(&self) -> Option<Joint> {
+        self.0.form.read().as_ref().map(|form| form.model.joint())
     }
 }
 

@@ -28,7 +28,7 @@ fn ask_until_usual(model: &Model, columns: usize) {
 fn the_usual_shape_is_compiled_for_and_may_change() {
     let Some(runtime) = runtime() else { return };
     let model = compile(&runtime, "ragged.xml");
-    assert_eq!(model.rows_at_once(), 32);
+    assert_eq!(model.joint().rows, 32);
     ask_until_usual(&model, 3);
     for shape in [[5, 3], [1, 3], [32, 3], [2, 5], [3, 1]] {
         ask(&model, shape);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use npufleet_inference::Joint;
 use npufleet_link::Subject;
 use npufleet_operations::Operation;
 use npufleet_wire::contract::{self, OperationRow};
@@ -36,8 +37,8 @@ static NEXT_GROUP: AtomicU64 = AtomicU64::new(1);
 pub(crate) trait Network: Send + Sync {
     /// The device that did the latest work: `NPU`, `GPU` or `CPU`.
     fn device(&self) -> &str;
-    /// Rows that one execution takes.
-    fn max_rows(&self) -> usize;
+    /// Rows that are worth executing together.
+    fn joint(&self) -> Joint;
     /// Checks a request's tensors and counts its rows.
     ///
     /// # Errors
@@ -267,14 +268,22 @@ impl Prepared {
     /// What may go into one batch.
     pub(crate) fn limits(&self) -> Limits {
         match &*self.engine {
-            Engine::Model { network, delay, .. } => Limits {
-                rows: network.max_rows(),
-                delay: *delay,
-            },
-            Engine::Operation(_) => Limits {
-                rows: (self.bundle_limit() as usize).saturating_mul(self.rows.max(1)),
-                delay: Duration::ZERO,
-            },
+            Engine::Model { network, delay, .. } => {
+                let Joint { inference, rows } = network.joint();
+                Limits {
+                    rows,
+                    whole: inference,
+                    delay: *delay,
+                }
+            }
+            Engine::Operation(_) => {
+                let rows = (self.bundle_limit() as usize).saturating_mul(self.rows.max(1));
+                Limits {
+                    rows,
+                    whole: rows,
+                    delay: Duration::ZERO,
+                }
+            }
         }
     }
 

@@ -17,10 +17,14 @@ use state::State;
 /// Number of lanes, most urgent first.
 pub(crate) const LANES: usize = 5;
 
-/// How much may go into one batch of a group, and how long a batch may wait to fill up.
+/// What goes into one batch of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
+    /// Most rows.
     pub(crate) rows: usize,
+    /// What each executor takes as its part of more is a multiple of this.
+    pub(crate) whole: usize,
+    /// How long it may wait to fill up.
     pub(crate) delay: Duration,
 }
 

@@ -211,8 +211,9 @@ async fn a_full_worker_says_so_at_once() {
     let refused: Vec<_> = replies.iter().filter(|reply| kind(reply) == "overloaded").collect();
     let served = replies.iter().filter(|reply| kind(reply).is_empty()).count();
     assert_eq!(refused.len() + served, 2000, "none is lost");
+    // The first one takes a place, too, if it comes with the others.
     assert!(
-        served >= 100 && refused.len() >= 1000,
+        served >= 99 && refused.len() >= 1000,
         "{served} served, {} refused",
         refused.len()
     );

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use npufleet_inference::Model;
+use npufleet_inference::{Joint, Model};
 use npufleet_wire::{Error, ErrorKind, Frame, Layout, Result};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
@@ -100,13 +100,8 @@ impl Network for Carrier {
         }
     }
 
-    fn max_rows(&self) -> usize {
-        // Requests that must not be mixed go one by one, each with as many rows as it has.
-        if self.model.joins() {
-            self.model.rows_at_once()
-        } else {
-            1
-        }
+    fn joint(&self) -> Joint {
+        self.model.joint()
     }
 
     fn check(&self, layout: &Layout) -> Result<usize> {

@@ -153,7 +153,7 @@ impl<T: Work> State<T> {
         let group = self.groups.get(&key)?;
         let mut items = group.waiting.iter().flatten().map(|waiting| &waiting.item);
         let first = items.next()?;
-        let Limits { rows: limit, delay } = first.limits();
+        let Limits { rows: limit, delay, .. } = first.limits();
         if delay.is_zero() || self.closed {
             return None;
         }
@@ -170,11 +170,12 @@ impl<T: Work> State<T> {
         let Some(group) = self.groups.get_mut(&key) else {
             return;
         };
+        let executors = self.running.len() - 1;
         let mut rows = 0;
         let mut limit = None;
         for index in std::iter::once(lane).chain((0..LANES).filter(|&other| other != lane)) {
             while let Some(Waiting { item, .. }) = group.waiting[index].front() {
-                let limit = *limit.get_or_insert_with(|| item.limits().rows);
+                let limit = *limit.get_or_insert_with(|| part(item.limits(), &group.waiting, executors));
                 // A single request above the limit goes alone.
                 if !batch.is_empty() && rows + item.rows() > limit {
                     break;
@@ -221,4 +222,14 @@ impl<T: Work> State<T> {
         }
         removed
     }
+}
+
+/// The rows of a batch of a group: an executor's part of what waits, so that the others need not wait until its answers
+/// bring the next requests.
+fn part<T: Work>(limits: Limits, waiting: &[VecDeque<Waiting<T>>; LANES], executors: usize) -> usize {
+    if limits.whole >= limits.rows {
+        return limits.rows;
+    }
+    let all: usize = waiting.iter().flatten().map(|waiting| waiting.item.rows()).sum();
+    all.div_ceil(executors).next_multiple_of(limits.whole).min(limits.rows)
 }

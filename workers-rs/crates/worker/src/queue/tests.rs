@@ -63,6 +63,7 @@ fn item(lane: usize, group: u64, name: &str) -> Item {
         reply: Subject::from(name),
         limits: Limits {
             rows: 4,
+            whole: 4,
             delay: Duration::ZERO,
         },
     }
@@ -110,6 +111,27 @@ fn rows_are_counted_and_a_large_request_goes_alone() {
     assert_eq!(take(&queue), ["b"]);
     assert_eq!(take(&queue), ["c"]);
     assert_eq!(take(&queue), ["d"]);
+}
+
+#[test]
+fn what_is_more_than_one_inference_is_divided_among_the_executors() {
+    let queue = Queue::new(100, 2);
+    let limits = Limits {
+        rows: 8,
+        whole: 2,
+        delay: Duration::ZERO,
+    };
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        push(
+            &queue,
+            Item {
+                limits,
+                ..item(NORMAL, 1, name)
+            },
+        );
+    }
+    assert_eq!(take(&queue), ["a", "b", "c", "d"], "half, in whole inferences");
+    assert_eq!(take(&queue), ["e", "f"], "one inference is not divided");
 }
 
 #[test]
@@ -218,6 +240,7 @@ fn a_delayed_group_waits_until_it_is_full_or_due() {
     let queue = Queue::new(100, 1);
     let limits = Limits {
         rows: 2,
+        whole: 2,
         delay: Duration::from_millis(50),
     };
     let started = Instant::now();
@@ -234,6 +257,7 @@ fn a_delayed_group_waits_until_it_is_full_or_due() {
     assert!(started.elapsed() >= limits.delay);
     let limits = Limits {
         rows: 2,
+        whole: 2,
         delay: Duration::from_secs(60),
     };
     for name in ["a", "b"] {
