@@ -17,6 +17,10 @@ SIZES = {"64 KiB": 2**16, "256 KiB": 2**18, "1 MiB": 2**20, "4 MiB": 2**22, "16 
 IN_FLIGHT = 16
 """Calls at once."""
 
+ROUNDS = 3
+"""So many times the samples of elsewhere, each half as long: bare ZeroMQ has two speeds, one nearly twice the other,
+depending on whether glibc gives the memory of each message back to the system."""
+
 LANES = 4
 """Frames on their way at once: with one, what is measured is how often two processes take turns."""
 
@@ -24,9 +28,8 @@ LANES = 4
 def measure(effort: Effort) -> Iterator[Figure]:
     """Figures of frames fetched from another process, and of frames there and back."""
     for name, size in SIZES.items():
-        samples = interleave(
-            {mode: lambda m=mode, n=size: transfers(m, n, effort.seconds) for mode in MODES}, effort.repeats
-        )
+        measured = {mode: lambda m=mode, n=size: transfers(m, n, effort.seconds / 2) for mode in MODES}
+        samples = interleave(measured, ROUNDS * effort.repeats)
         speeds = {mode: [rate * size / 1e9 for rate in rates] for mode, rates in samples.items()}
         yield figure(f"bare ZeroMQ, {name} asked for", speeds["ask"], "GB/s")
         yield figure(f"channel, {name} fetched", speeds["fetch"], "GB/s", floor=speeds["ask"])

@@ -4,10 +4,11 @@
 //! on both sides and over a connection of its own:
 //! - `ask`: bare ZeroMQ, a few bytes there and a frame back, sent without a copy; `fetch`: the same over the channel.
 //! - `bare`: bare ZeroMQ, a frame there and back; `channel`: what a call makes of it: a claim there, the frame
-//!   fetched, a claim back, the frame fetched; `curve`: the same, encrypted.
+//!   fetched, a claim back, the frame fetched; `curve`: the same, encrypted. Claims go over a plain TCP connection.
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -79,14 +80,35 @@ impl Side {
         format!("{} {}", self.slots.put(lane, frame), self.owner.address())
     }
 
-    fn take(&self, offer: &[u8]) -> Bytes {
-        let text = std::str::from_utf8(offer).expect("an offer");
-        let (claim, address) = text.split_once(' ').expect("an offer");
+    fn take(&self, offer: &str) -> Bytes {
+        let (claim, address) = offer.split_once(' ').expect("an offer");
         let address: Address = address.parse().expect("an address");
         let claim = claim.parse().expect("a claim");
         self.asker
             .fetch(&address, &claim, LIMIT, PATIENCE, false)
             .expect("a frame")
+    }
+}
+
+/// Lines of text to the other process and back.
+struct Talk(BufReader<TcpStream>);
+
+impl Talk {
+    fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("a socket");
+        Self(BufReader::new(stream))
+    }
+
+    fn say(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        self.0.get_mut().write_all(line.as_bytes()).expect("the other side");
+    }
+
+    /// The next line; none when the other side is gone.
+    fn hear(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let count = self.0.read_line(&mut line).expect("the other side");
+        (count > 0).then(|| line.trim_end().to_owned())
     }
 }
 
@@ -100,48 +122,90 @@ fn send(socket: &Socket, message: Message) {
     socket.send(message, false).expect("room");
 }
 
-/// Answers in each lane until its parent ends it.
-fn serve(mode: &str, lanes: usize) {
-    let context = Context::new().expect("a context");
-    let here = security(mode).map(|security| Side::open(2, lanes, security));
-    let sockets = (0..lanes).map(|_| context.socket(Kind::Dealer).expect("a socket"));
-    let sockets: Vec<_> = sockets
-        .inspect(|socket| println!("{}", socket.bind("tcp://127.0.0.1:*").expect("a port")))
-        .collect();
-    thread::scope(|scope| {
-        for (lane, socket) in sockets.into_iter().enumerate() {
-            let here = here.as_ref();
-            scope.spawn(move || answer(mode, lane, &socket, here));
-        }
-    });
-}
-
-fn answer(mode: &str, lane: usize, socket: &Socket, here: Option<&Side>) {
-    let mut frame = Bytes::new();
-    while let Ok([true]) = poll([Interest::Socket(socket)], PATIENCE) {
-        let asked = socket.receive().expect("a message");
-        if mode == "ask" || mode == "fetch" {
-            let size = usize::from_le_bytes(asked.as_ref().try_into().expect("a size"));
-            if frame.len() != size {
-                frame = Bytes::from(vec![7; size]);
-            }
-        }
-        let answer = match (mode, here) {
-            ("bare", _) => Ok(asked),
-            ("fetch", Some(here)) => Message::copy(here.offer(lane, frame.clone()).as_bytes()),
-            (_, Some(here)) => Message::copy(here.offer(lane, here.take(asked.as_ref())).as_bytes()),
-            (_, None) => Message::borrow(frame.clone()),
-        };
-        send(socket, answer.expect("memory"));
-    }
-}
-
 fn security(mode: &str) -> Option<Security> {
     match mode {
         "channel" | "fetch" => Some(Security::Plain),
         "curve" => Some(Security::Curve),
         _ => None,
     }
+}
+
+/// Answers in each lane until its parent ends it.
+fn serve(mode: &str, lanes: usize) {
+    let context = Context::new().expect("a context");
+    let here = security(mode).map(|security| Side::open(2, lanes, security));
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            if let Some(here) = &here {
+                let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+                println!("{}", listener.local_addr().expect("a port"));
+                scope.spawn(move || answer_claims(mode, lane, &listener, here));
+            } else {
+                let socket = context.socket(Kind::Dealer).expect("a socket");
+                println!("{}", socket.bind("tcp://127.0.0.1:*").expect("a port"));
+                scope.spawn(move || answer_frames(mode, &socket));
+            }
+        }
+    });
+}
+
+fn answer_frames(mode: &str, socket: &Socket) {
+    let mut frame = Bytes::new();
+    while let Ok([true]) = poll([Interest::Socket(socket)], PATIENCE) {
+        let asked = socket.receive().expect("a message");
+        if mode == "bare" {
+            send(socket, asked);
+            continue;
+        }
+        let size = usize::from_le_bytes(asked.as_ref().try_into().expect("a size"));
+        if frame.len() != size {
+            frame = Bytes::from(vec![7; size]);
+        }
+        send(socket, Message::borrow(frame.clone()).expect("memory"));
+    }
+}
+
+fn answer_claims(mode: &str, lane: usize, listener: &TcpListener, here: &Side) {
+    let mut talk = Talk::over(listener.accept().expect("the asker").0);
+    while let Some(asked) = talk.hear() {
+        let frame = match mode {
+            "fetch" => Bytes::from(vec![7; asked.parse().expect("a size")]),
+            _ => here.take(&asked),
+        };
+        talk.say(&here.offer(lane, frame));
+    }
+}
+
+/// A transfer in a lane, over and over; gives how many bytes came.
+type Transfer<'a> = Box<dyn FnMut() -> usize + Send + 'a>;
+
+fn of_frames(mode: &str, size: usize, socket: Socket) -> Transfer<'static> {
+    let frame = (mode == "bare").then(|| Bytes::from(vec![7; size]));
+    Box::new(move || {
+        let asked = match &frame {
+            Some(frame) => Message::borrow(frame.clone()),
+            None => Message::copy(&size.to_le_bytes()),
+        };
+        send(&socket, asked.expect("memory"));
+        receive(&socket).as_ref().len()
+    })
+}
+
+fn of_claims<'a>(mode: &str, size: usize, lane: usize, mut talk: Talk, here: &'a Side) -> Transfer<'a> {
+    if mode == "fetch" {
+        talk.say(&size.to_string());
+        let offer = talk.hear().expect("an offer");
+        return Box::new(move || {
+            // It is there as long as somebody is to talk to.
+            let _ = &talk;
+            here.take(&offer).len()
+        });
+    }
+    let frame = Bytes::from(vec![7; size]);
+    Box::new(move || {
+        talk.say(&here.offer(lane, frame.clone()));
+        here.take(&talk.hear().expect("an offer")).len()
+    })
 }
 
 fn main() {
@@ -157,23 +221,23 @@ fn main() {
         .expect("another process");
     let lanes: usize = lanes.parse().expect("lanes");
     let context = Context::new().expect("a context");
-    let said = BufReader::new(server.stdout.take().expect("its output"))
-        .lines()
-        .take(lanes);
-    let sockets: Vec<_> = said
-        .map(|line| {
+    let here = security(mode).map(|security| Side::open(1, lanes, security));
+    let places = BufReader::new(server.stdout.take().expect("its output")).lines();
+    let transfers: Vec<_> = (places.take(lanes).enumerate())
+        .map(|(lane, place)| {
+            let place = place.expect("a place");
+            if let Some(here) = &here {
+                let talk = Talk::over(TcpStream::connect(place).expect("a connection"));
+                return of_claims(mode, size, lane, talk, here);
+            }
             let socket = context.socket(Kind::Dealer).expect("a socket");
-            socket.connect(&line.expect("its endpoint")).expect("a connection");
-            socket
+            socket.connect(&place).expect("a connection");
+            of_frames(mode, size, socket)
         })
         .collect();
-    let here = security(mode).map(|security| Side::open(1, lanes, security));
     let rate: f64 = thread::scope(|scope| {
-        let measured: Vec<_> = (sockets.into_iter().enumerate())
-            .map(|(lane, socket)| {
-                let here = here.as_ref();
-                scope.spawn(move || measure(mode, size, seconds, lane, &socket, here))
-            })
+        let measured: Vec<_> = (transfers.into_iter())
+            .map(|transfer| scope.spawn(move || measure(transfer, size, seconds)))
             .collect();
         measured.into_iter().map(|lane| lane.join().expect("a rate")).sum()
     });
@@ -182,40 +246,14 @@ fn main() {
     server.wait().expect("it ends");
 }
 
-/// Transfers a second in a lane.
-fn measure(mode: &str, size: usize, seconds: f64, lane: usize, socket: &Socket, here: Option<&Side>) -> f64 {
-    let frame = Bytes::from(vec![7; size]);
-    let first = (mode == "fetch").then(|| {
-        send(socket, Message::copy(&size.to_le_bytes()).expect("memory"));
-        receive(socket)
-    });
-    let transfer = || {
-        let length = match (mode, here, &first) {
-            (_, Some(here), Some(offer)) => here.take(offer.as_ref()).len(),
-            (_, Some(here), None) => {
-                send(
-                    socket,
-                    Message::copy(here.offer(lane, frame.clone()).as_bytes()).expect("memory"),
-                );
-                here.take(receive(socket).as_ref()).len()
-            }
-            ("ask", ..) => {
-                send(socket, Message::copy(&size.to_le_bytes()).expect("memory"));
-                receive(socket).as_ref().len()
-            }
-            _ => {
-                send(socket, Message::borrow(frame.clone()).expect("memory"));
-                receive(socket).as_ref().len()
-            }
-        };
-        assert_eq!(length, size);
-    };
+/// Transfers a second.
+fn measure(mut transfer: Transfer<'_>, size: usize, seconds: f64) -> f64 {
     for _ in 0..3 {
-        transfer();
+        assert_eq!(transfer(), size);
     }
     let (begun, mut count) = (Instant::now(), 0_u32);
     while begun.elapsed().as_secs_f64() < seconds {
-        transfer();
+        assert_eq!(transfer(), size);
         count += 1;
     }
     f64::from(count) / begun.elapsed().as_secs_f64()
