@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use npufleet_link::{Bundle, Message, Pieces, Subject, bundle};
 use npufleet_wire::header;
 
@@ -22,7 +23,7 @@ struct Open {
 pub(crate) struct Bundling {
     inbox_prefix: String,
     /// How many requests may share a bundle, by subject; where it is one, the subject is not here.
-    limits: HashMap<Subject, usize>,
+    limits: HashMap<Subject, usize, RandomState>,
     open: Vec<Open>,
     /// Memory for bundles.
     spare: Vec<Bundle>,
@@ -32,7 +33,7 @@ impl Bundling {
     pub(crate) fn new(inbox_prefix: String) -> Self {
         Self {
             inbox_prefix,
-            limits: HashMap::new(),
+            limits: HashMap::default(),
             open: Vec::new(),
             spare: Vec::new(),
         }

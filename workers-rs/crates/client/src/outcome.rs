@@ -53,6 +53,11 @@ impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
         Headers::new(&self.headers).get(name)
     }
+
+    /// Returns what [`Reply::header`] does for several names, in one pass.
+    pub fn header_each<const N: usize>(&self, names: [&str; N]) -> [Option<&str>; N] {
+        Headers::new(&self.headers).get_each(names)
+    }
 }
 
 impl From<Message> for Reply {

@@ -22,20 +22,33 @@ impl<'a> Headers<'a> {
 
     /// Returns the first value of a header, by its exact name, without the white space around it.
     pub fn get(self, name: &str) -> Option<&'a str> {
+        let [value] = self.get_each([name]);
+        value
+    }
+
+    /// Returns what [`Headers::get`] does for several names, in one pass.
+    pub fn get_each<const N: usize>(self, names: [&str; N]) -> [Option<&'a str>; N] {
+        let mut found = [None; N];
+        let mut left = N;
         let mut rest = self.0;
-        while let Some(end) = memchr(b'\n', rest) {
+        while left > 0
+            && let Some(end) = memchr(b'\n', rest)
+        {
             rest = &rest[end + 1..];
-            let value = rest
-                .strip_prefix(name.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b":"));
-            if let Some(value) = value {
-                let line = &value[..memchr(b'\n', value).unwrap_or(value.len())];
-                if let Ok(value) = std::str::from_utf8(line) {
-                    return Some(value.trim_ascii());
+            for (name, found) in names.iter().zip(&mut found) {
+                let value = rest
+                    .strip_prefix(name.as_bytes())
+                    .and_then(|rest| rest.strip_prefix(b":"));
+                if let Some(value) = value
+                    && found.is_none()
+                    && let Ok(value) = std::str::from_utf8(&value[..memchr(b'\n', value).unwrap_or(value.len())])
+                {
+                    *found = Some(value.trim_ascii());
+                    left -= 1;
                 }
             }
         }
-        None
+        found
     }
 
     /// Returns the names and values in the order in which they were written; lines that are none are left out.

@@ -20,15 +20,16 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Gets at a reply's bytes. `learns` is told when the next one like it had better come by claim.
+    /// Gets at a reply's bytes: its payload, or what it has a claim to. `learns` is told when the next one like it had better come by claim.
     pub(crate) fn of(
         py: Python<'_>,
         reply: &Reply,
+        claim: Option<&str>,
         payload: &Bytes,
         learns: Option<&AtomicBool>,
         hub: &Hub,
     ) -> Result<Self, Error> {
-        let Some(claim) = reply.header(header::CLAIM) else {
+        let Some(claim) = claim else {
             let too_large =
                 payload.is_empty() && reply.header(header::ERROR_KIND) == Some(ErrorKind::PayloadTooLarge.as_str());
             if (payload.len() >= INLINE_BYTES || too_large)

@@ -137,16 +137,19 @@ impl Flight {
                 views: Err(Error::new(ErrorKind::InvalidFrame, "an acknowledgement is no frame")),
             };
         }
-        // Only who sent a claim is told, and pays for the look.
-        if flight.get().is_claimed && reply.header(header::PLACEMENT) == Some(header::ZEROMQ) {
+        let [claim, placement, engine, reason] = reply.header_each([
+            header::CLAIM,
+            header::PLACEMENT,
+            header::ENGINE,
+            header::FALLBACK_REASON,
+        ]);
+        if flight.get().is_claimed && placement == Some(header::ZEROMQ) {
             hub.payloads().avoid_channel();
         }
-        match Content::of(py, &reply, &content, flight.get().learns.as_deref(), hub) {
+        match Content::of(py, &reply, claim, &content, flight.get().learns.as_deref(), hub) {
             Ok(payload) => {
                 let views = hub.views(py, payload.bytes(py));
-                let plain = views.is_ok()
-                    && reply.header(header::ENGINE) == Some("rust")
-                    && reply.header(header::FALLBACK_REASON).is_none();
+                let plain = views.is_ok() && engine == Some("rust") && reason.is_none();
                 End::Replied {
                     reply,
                     payload,

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::hash::BuildHasher as _;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use pyo3::buffer::{Element, PyUntypedBuffer};
 use pyo3::prelude::*;
@@ -20,7 +21,7 @@ const KEY_BYTES: usize = 4096;
 pub(crate) struct Layouts {
     /// The name of the tensor that a bare array is.
     main_input: Option<String>,
-    headers: Mutex<HashMap<Vec<u8>, Bytes>>,
+    headers: Mutex<HashMap<Vec<u8>, Bytes, RandomState>>,
     /// Keys with parameters that came once, by their hashes.
     seen: Mutex<HashSet<u64>>,
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use npufleet_client::{Outcome, Reply};
 use npufleet_payload::INLINE_BYTES;
 use npufleet_payload::arena::{Arena, Slot, View};
@@ -65,7 +66,7 @@ pub(crate) struct Payloads {
     /// Until when frames below so many bytes go through the broker.
     avoided: Mutex<Option<(Instant, usize)>>,
     /// Memory that arrays were made in, by where the arrays begin.
-    made: Mutex<HashMap<usize, Weak<Memory>>>,
+    made: Mutex<HashMap<usize, Weak<Memory>, RandomState>>,
     viewed: Arc<Viewed>,
     /// How many requests went inline and by arena.
     pub(crate) inline: AtomicUsize,
@@ -195,11 +196,11 @@ impl Payloads {
         reply: &Reply,
         deadline_us: u64,
     ) -> Option<impl FnOnce(&dyn Fn() -> bool) -> Outcome + use<>> {
-        let channel = reply.header(header::CHANNEL)?.to_owned();
         let claim: Claim = reply.header(header::CLAIM)?.parse().ok()?;
         if self.exchange.peers().can_open(claim.arena) {
             return None;
         }
+        let channel = reply.header(header::CHANNEL)?.to_owned();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let deadline = Instant::now() + Duration::from_micros(deadline_us).saturating_sub(now);
         let exchange = Arc::clone(&self.exchange);

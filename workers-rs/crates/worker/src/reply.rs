@@ -45,13 +45,7 @@ impl Core {
         let too_large = match outcome {
             Ok(payload) => {
                 let block = &mut answers.block;
-                result_headers(block, request, timing);
-                if let Some(Loan { claim, channel }) = loan {
-                    block.push(header::CLAIM, &claim.to_string());
-                    if let Some(channel) = channel {
-                        block.push(header::CHANNEL, channel);
-                    }
-                }
+                result_headers(block, request, loan, timing);
                 let (size, limit) = (payload.len(), self.link.max_payload());
                 if block.as_bytes().len() + size <= limit {
                     statistics.succeeded(request.prepared.rows);
@@ -88,7 +82,7 @@ impl Core {
             Ok(_) => {
                 statistics.succeeded(request.prepared.rows);
                 self.jobs.took(Duration::from_micros(timing.executing));
-                result_headers(&mut block, request, timing);
+                result_headers(&mut block, request, None, timing);
             }
             Err(error) => statistics.failed(error),
         }
@@ -115,11 +109,17 @@ impl Core {
     }
 }
 
-fn result_headers(block: &mut HeaderBlock, request: &Request, timing: Timing) {
+fn result_headers(block: &mut HeaderBlock, request: &Request, loan: Option<Loan<'_>>, timing: Timing) {
     block.clear();
-    // First, where callers find it fastest.
+    // What callers look for most is first, where they find it fastest.
     if let limit @ 2.. = request.prepared.bundle_limit() {
         block.push_number(header::BUNDLE_LIMIT, limit);
+    }
+    if let Some(Loan { claim, channel }) = loan {
+        block.push(header::CLAIM, &claim.to_string());
+        if let Some(channel) = channel {
+            block.push(header::CHANNEL, channel);
+        }
     }
     block.push(header::ENGINE, ENGINE);
     block.push(header::DEVICE, request.prepared.device());

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use npufleet_link::Subject;
 
 use super::{LANES, Limits, Work};
@@ -19,7 +20,7 @@ const QUICK: u64 = 50_000;
 const KEPT_GROUPS: usize = 256;
 
 pub(super) struct State<T> {
-    pub(super) groups: HashMap<u64, Group<T>>,
+    pub(super) groups: HashMap<u64, Group<T>, RandomState>,
     pub(super) lanes: [Lane; LANES],
     pub(super) totals: Totals,
     pub(super) idle: usize,
@@ -75,7 +76,7 @@ impl<T: Work> State<T> {
     /// Nothing waits, for so many takers.
     pub(super) fn new(takers: usize) -> Self {
         Self {
-            groups: HashMap::new(),
+            groups: HashMap::default(),
             lanes: Default::default(),
             totals: Totals::default(),
             idle: 0,
