@@ -20,7 +20,8 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// Gets at a reply's bytes: its payload, or what it has a claim to. `learns` is told when the next one like it had better come by claim.
+    /// Gets at a reply's bytes: its payload, or what it has a claim to. `learns` is told when the next one like it had
+    /// better come by claim.
     pub(crate) fn of(
         py: Python<'_>,
         reply: &Reply,
