@@ -2,8 +2,8 @@
 //!
 //! A lane is a priority. Within a lane, requests that may share a batch form a group, and groups take turns, so
 //! that a flood for one model does not hold up another. A batch is everything of one group that waits, from the
-//! chosen lane first and then from the others, up to the group's limit of rows; where it would be several inferences, it
-//! is one executor's part of that.
+//! chosen lane first and then from the others, up to the group's limit of rows; where that would be several
+//! inferences, it is one executor's part of them.
 
 mod state;
 
