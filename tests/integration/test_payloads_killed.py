@@ -54,11 +54,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def arenas(place: Path) -> dict[str, int]:
-    """The arenas that are there, and how many bytes of memory are behind each."""
+    """The arenas that are there, and how many bytes of memory are behind each.
+
+    An empty file was being made when its process was killed: it has no memory, and goes after a minute.
+    """
     folder, found = place / f"npufleet-{os.geteuid()}", {}
     for path in folder.iterdir() if folder.exists() else ():
         with contextlib.suppress(FileNotFoundError):
-            found[path.name] = path.stat().st_blocks * 512
+            if (state := path.stat()).st_size:
+                found[path.name] = state.st_blocks * 512
     return found
 
 
