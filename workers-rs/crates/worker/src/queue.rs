@@ -3,7 +3,7 @@
 //! A lane is a priority. Within a lane, requests that may share a batch form a group, and groups take turns, so
 //! that a flood for one model does not hold up another. A batch is everything of one group that waits, from the
 //! chosen lane first and then from the others, up to the group's limit of rows; where that would be several
-//! inferences, it is one executor's part of them.
+//! inferences, it is half of one executor's part.
 
 mod state;
 
@@ -23,7 +23,7 @@ pub(crate) const LANES: usize = 5;
 pub(crate) struct Limits {
     /// Most rows.
     pub(crate) rows: usize,
-    /// What each executor takes as its part of more is a multiple of this.
+    /// Where there may be more, an executor takes a multiple of this.
     pub(crate) whole: usize,
     /// How long it may wait to fill up.
     pub(crate) delay: Duration,

@@ -225,12 +225,14 @@ impl<T: Work> State<T> {
     }
 }
 
-/// The rows of a batch of a group: an executor's part of what waits, so that the others need not wait until its answers
-/// bring the next requests.
+/// The rows of a batch of a group: half of an executor's part of what waits. If it took more, the others would have nothing
+/// to do until its answers bring the next requests.
 fn part<T: Work>(limits: Limits, waiting: &[VecDeque<Waiting<T>>; LANES], executors: usize) -> usize {
     if limits.whole >= limits.rows {
         return limits.rows;
     }
     let all: usize = waiting.iter().flatten().map(|waiting| waiting.item.rows()).sum();
-    all.div_ceil(executors).next_multiple_of(limits.whole).min(limits.rows)
+    all.div_ceil(2 * executors)
+        .next_multiple_of(limits.whole)
+        .min(limits.rows)
 }

@@ -121,7 +121,7 @@ fn what_is_more_than_one_inference_is_divided_among_the_executors() {
         whole: 2,
         delay: Duration::ZERO,
     };
-    for name in ["a", "b", "c", "d", "e", "f"] {
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
         push(
             &queue,
             Item {
@@ -130,7 +130,11 @@ fn what_is_more_than_one_inference_is_divided_among_the_executors() {
             },
         );
     }
-    assert_eq!(take(&queue), ["a", "b", "c", "d"], "half, in whole inferences");
+    assert_eq!(
+        take(&queue),
+        ["a", "b", "c", "d"],
+        "half of a part, in whole inferences"
+    );
     assert_eq!(take(&queue), ["e", "f"], "one inference is not divided");
 }
 
