@@ -30,22 +30,21 @@ impl<'a> Headers<'a> {
     pub fn get_each<const N: usize>(self, names: [&str; N]) -> [Option<&'a str>; N] {
         let mut found = [None; N];
         let mut left = N;
-        let mut rest = self.0;
-        while left > 0
-            && let Some(end) = memchr(b'\n', rest)
-        {
-            rest = &rest[end + 1..];
+        for line in self.lines() {
             for (name, found) in names.iter().zip(&mut found) {
-                let value = rest
+                let value = line
                     .strip_prefix(name.as_bytes())
                     .and_then(|rest| rest.strip_prefix(b":"));
                 if let Some(value) = value
                     && found.is_none()
-                    && let Ok(value) = std::str::from_utf8(&value[..memchr(b'\n', value).unwrap_or(value.len())])
+                    && let Ok(value) = std::str::from_utf8(value)
                 {
                     *found = Some(value.trim_ascii());
                     left -= 1;
                 }
+            }
+            if left == 0 {
+                break;
             }
         }
         found
@@ -53,22 +52,22 @@ impl<'a> Headers<'a> {
 
     /// Returns the names and values in the order in which they were written; lines that are none are left out.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let mut rest = self.0;
-        let mut line = move || {
-            let end = memchr(b'\n', rest)?;
-            rest = &rest[end + 1..];
-            Some(&rest[..memchr(b'\n', rest).unwrap_or(rest.len())])
-        };
-        // The first line, which is passed over, holds the version and the status.
+        self.lines().filter_map(|line| {
+            let colon = memchr(b':', line)?;
+            let text = std::str::from_utf8(line).ok()?;
+            Some((&text[..colon], text[colon + 1..].trim_ascii()))
+        })
+    }
+
+    /// The lines after the first one, which holds the version and the status.
+    fn lines(self) -> impl Iterator<Item = &'a [u8]> {
+        let cut = |text: &'a [u8]| memchr(b'\n', text).map(|end| (&text[..end], &text[end + 1..]));
+        let mut rest = cut(self.0).map(|(_, rest)| rest);
         std::iter::from_fn(move || {
-            loop {
-                let line = line()?;
-                if let Some(colon) = memchr(b':', line)
-                    && let Ok(text) = std::str::from_utf8(line)
-                {
-                    return Some((&text[..colon], text[colon + 1..].trim_ascii()));
-                }
-            }
+            let text = rest?;
+            let (line, after) = cut(text).map_or((text, None), |(line, after)| (line, Some(after)));
+            rest = after;
+            Some(line)
         })
     }
 

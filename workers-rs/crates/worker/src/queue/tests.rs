@@ -69,6 +69,10 @@ fn item(lane: usize, group: u64, name: &str) -> Item {
     }
 }
 
+fn limited(limits: Limits, item: Item) -> Item {
+    Item { limits, ..item }
+}
+
 fn push(queue: &Queue<Item>, item: Item) -> Option<Duration> {
     let mut refused = None;
     queue.push_all(&mut vec![item], Instant::now(), |_, retry_after| {
@@ -122,13 +126,7 @@ fn what_is_more_than_one_inference_is_divided_among_the_executors() {
         delay: Duration::ZERO,
     };
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
-        push(
-            &queue,
-            Item {
-                limits,
-                ..item(NORMAL, 1, name)
-            },
-        );
+        push(&queue, limited(limits, item(NORMAL, 1, name)));
     }
     assert_eq!(
         take(&queue),
@@ -248,13 +246,7 @@ fn a_delayed_group_waits_until_it_is_full_or_due() {
         delay: Duration::from_millis(50),
     };
     let started = Instant::now();
-    push(
-        &queue,
-        Item {
-            limits,
-            ..item(REALTIME, 1, "delayed")
-        },
-    );
+    push(&queue, limited(limits, item(REALTIME, 1, "delayed")));
     push(&queue, item(LOW, 2, "other"));
     assert_eq!(take(&queue), ["other"], "nobody waits for a delayed group");
     assert_eq!(take(&queue), ["delayed"]);
@@ -265,22 +257,10 @@ fn a_delayed_group_waits_until_it_is_full_or_due() {
         delay: Duration::from_secs(60),
     };
     for name in ["a", "b"] {
-        push(
-            &queue,
-            Item {
-                limits,
-                ..item(REALTIME, 1, name)
-            },
-        );
+        push(&queue, limited(limits, item(REALTIME, 1, name)));
     }
     assert_eq!(take(&queue), ["a", "b"], "a full batch does not wait");
-    push(
-        &queue,
-        Item {
-            limits,
-            ..item(REALTIME, 1, "last")
-        },
-    );
+    push(&queue, limited(limits, item(REALTIME, 1, "last")));
     queue.close();
     assert_eq!(take(&queue), ["last"], "nor does one in a closed queue");
 }
